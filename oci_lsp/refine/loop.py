@@ -1,0 +1,319 @@
+"""The loop: generate, execute, refine (Zheng et al. 2024, "OpenCodeInterpreter"), until it passes.
+
+A turn is a batch of candidates, one greedy and the others sampled. Each is spliced into a copy of
+the file and tested in a kernel; the first that passes ends the job. Where all fail, what the best
+one did goes back to the model, with the user's own words, and the next turn begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from oci_lsp.engine.client import Request
+from oci_lsp.errors import OciError, TestsError
+from oci_lsp.refine import prompt
+from oci_lsp.refine.task import (
+    Attempt,
+    Attempted,
+    Baseline,
+    Engine,
+    Event,
+    Limit,
+    Message,
+    Observer,
+    Outcome,
+    Result,
+    Stage,
+    Task,
+    Verifier,
+    unified_diff,
+)
+from oci_lsp.refine.trial import Trial, Trials, wanted_name
+from oci_lsp.refine.turn import Reply, replies
+from oci_lsp.settings import Settings
+from oci_lsp.source.functions import Function
+from oci_lsp.source.tests import test_source
+
+Connect = Callable[[], Awaitable[Engine]]
+
+
+class _EndError(Exception):
+    """The job is over before its time; carries what the user is told."""
+
+    def __init__(self, outcome: Outcome, message: str, limit: Limit | None = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.limit = limit
+
+
+def _nobody(event: Event) -> None:
+    """Nobody watches."""
+
+
+async def refine(
+    task: Task,
+    connect: Connect,
+    verifier: Verifier,
+    settings: Settings,
+    observe: Observer = _nobody,
+    finished: Callable[[Result], None] = lambda result: None,
+) -> Result:
+    """Work on a task until its test passes or a limit ends it.
+
+    `connect` finds or starts the engine and is awaited while the baseline runs. `finished` is given
+    the result on every way out, a cancellation's too. Every failure becomes an outcome.
+
+    Raises:
+        asyncio.CancelledError: the caller cancelled; the model and the kernel were stopped.
+    """
+    job = _Job(task, connect, verifier, settings, observe)
+    result: Result | None = None
+    try:
+        async with asyncio.timeout(settings.refine.seconds):
+            result = await job.run()
+    except _EndError as end:
+        result = job.result(end.outcome, str(end), limit=end.limit)
+    except TimeoutError:
+        result = job.failed("seconds", f"{settings.refine.seconds:g} seconds")
+    except TestsError as error:
+        result = job.result("broken_test", str(error))
+    except OciError as error:
+        result = job.result("error", str(error))
+    finally:
+        await job.close()
+        finished(result or job.result("cancelled", f"Cancelled: {task.label} is as it was."))
+    return result
+
+
+class _Job:
+    """The state of one job; `run` is the loop, the other methods are its steps."""
+
+    def __init__(
+        self,
+        task: Task,
+        connect: Connect,
+        verifier: Verifier,
+        settings: Settings,
+        observe: Observer,
+    ) -> None:
+        self.task = task
+        self.limits = settings.refine
+        self.trials = Trials(task, verifier, settings, observe)
+        self.verifier = verifier
+        self.observe = observe
+        self.started = time.monotonic()
+        self.engine: Engine | None = None
+        self.connecting = asyncio.ensure_future(connect())
+        self.standby: asyncio.Task[None] | None = None
+        self.attempts: list[Attempt] = []
+        self.messages: list[Message] = list(task.conversation)
+        self.regressions: tuple[str, ...] = ()
+        self.tokens = 0
+        self.name = ""
+
+    async def run(self) -> Result:
+        self.check_source()
+        self.select_tests()
+        failure = await self.baseline()
+        self.open_conversation(failure)
+        self.engine = await self.connected()
+        for turn in range(1, self.limits.turns + 1):
+            tried: list[tuple[Reply, Trial]] = []
+            async with aclosing(replies(self.engine, self.request(turn), self.observe)) as batch:
+                async for reply in batch:
+                    trial = await self.attempt(reply, turn)
+                    if trial.verdict == "passed":
+                        return self.passed(reply, trial)
+                    tried.append((reply, trial))
+            self.report(tried)
+        return self.failed("turns", f"{self.limits.turns} turns")
+
+    def check_source(self) -> None:
+        module, target = self.task.module, self.task.target
+        own = isinstance(target, Function) and target.broken
+        if module.broken and not own:
+            line = f" in line {module.error_line + 1}" if module.error_line is not None else ""
+            raise _EndError(
+                "error",
+                f"{self.task.path.name} has a syntax error{line}, outside {self.task.label}. "
+                "No test can run until it is mended.",
+            )
+
+    def select_tests(self) -> None:
+        selection = self.trials.select()
+        self.name = wanted_name(self.task, selection)
+        if selection.empty:
+            raise _EndError(
+                "no_test",
+                f"There is no test for {self.task.label}. Name one (`--test NODEID`, or a line "
+                "`# test: NODEID` above the function), or write an example (`>>> call`, "
+                "`assert ...`) in its docstring or in the comment above it.",
+            )
+
+    async def baseline(self) -> str:
+        """How the test fails on today's code; "" where it does not or there is no code yet."""
+        self.observe(Stage("baseline"))
+        report = await self.trials.baseline()
+        if report is None:
+            return ""
+        self.observe(Baseline(report))
+        if report.verdict == "broken":
+            raise _EndError(
+                "broken_test",
+                f"The test cannot be run: {report.summary}\n{report.feedback}".strip(),
+            )
+        if report.verdict == "vacuous":
+            raise _EndError(
+                "broken_test",
+                f"The test passes without ever calling {self.task.label}, so it can't tell a right "
+                "version from a wrong one. Name a test that calls it.",
+            )
+        if report.verdict != "passed":
+            return report.feedback
+        if not (self.task.diagnostics or self.task.feedback):
+            raise _EndError("already_passing", f"The test of {self.task.label} passes already.")
+        return ""
+
+    def open_conversation(self, failure: str) -> None:
+        if self.messages:
+            message = prompt.again(
+                self.name, passed=not failure, failure=failure, feedback=self.task.feedback
+            )
+            self.messages.append(message)
+            return
+        tests = test_source(
+            self.task.root,
+            self.trials.selection,
+            {**self.task.buffers, self.task.path: self.task.module.text},
+            limit=prompt.TESTS_LIMIT,
+        )
+        self.messages.extend(prompt.opening(self.task, self.name, tests, failure))
+
+    async def connected(self) -> Engine:
+        if not self.connecting.done():
+            self.observe(Stage("engine"))
+        return await self.connecting
+
+    def request(self, turn: int) -> Request:
+        self.observe(Stage("generating", len(self.attempts) + 1, self.attempts_allowed(), turn))
+        self.standby = asyncio.create_task(self.verifier.prepare(), name="oci-lsp standby")
+        target, limits = self.task.target, self.limits
+        count = min(limits.candidates, limits.attempts - len(self.attempts))
+        return Request(
+            messages=[{"role": m.role, "content": m.content} for m in self.messages],
+            n=count,
+            temperature=limits.temperature if count > 1 else 0.0,
+            top_p=limits.top_p,
+            max_tokens=max(1, min(limits.max_tokens, (limits.tokens - self.tokens) // count)),
+            seed=limits.seed + turn,
+            greedy_first=count > 1,
+            prediction=self.task.module.text[target.span.start : target.span.end]
+            if isinstance(target, Function)
+            else None,
+        )
+
+    def attempts_allowed(self) -> int:
+        return min(self.limits.attempts, self.limits.candidates * self.limits.turns)
+
+    async def attempt(self, reply: Reply, turn: int) -> Trial:
+        number = len(self.attempts) + 1
+        self.tokens += reply.completion_tokens
+        repeated = self.trials.seen(reply.text)
+        stage = Stage("testing", number, self.attempts_allowed(), turn)
+        trial = await self.trials.examine(reply.text, stage)
+        if not repeated:
+            attempt = Attempt(
+                turn=turn,
+                number=number,
+                verdict=trial.verdict,
+                code=trial.code,
+                summary=trial.summary,
+                feedback=trial.feedback,
+                generate_seconds=reply.seconds,
+                verify_seconds=trial.seconds,
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+                passed_tests=trial.passed_tests,
+            )
+            self.attempts.append(attempt)
+            self.observe(Attempted(attempt))
+            if trial.regressions:
+                self.regressions = tuple(dict.fromkeys((*self.regressions, *trial.regressions)))
+        if trial.verdict != "passed":
+            self.check_limits()
+            self.observe(Stage("generating", number, self.attempts_allowed(), turn))
+        return trial
+
+    def check_limits(self) -> None:
+        if len(self.attempts) >= self.limits.attempts:
+            raise _EndError("failed", self.summary(f"{self.limits.attempts} attempts"), "attempts")
+        if self.tokens >= self.limits.tokens:
+            raise _EndError("failed", self.summary(f"{self.limits.tokens} tokens"), "tokens")
+
+    def report(self, tried: list[tuple[Reply, Trial]]) -> None:
+        """Put the best candidate of a failed turn and what it did into the conversation."""
+        if not tried:
+            return
+        reply, best = max(tried, key=lambda pair: (_rank(pair[1]), -pair[0].index))
+        self.messages.append(Message("assistant", reply.text.strip(), "model"))
+        others = [t.code for _, t in tried if t.verdict != "rejected" and t.code != best.code]
+        self.messages.append(
+            prompt.again(self.name, passed=False, failure=best.feedback, tried=others)
+        )
+
+    def passed(self, reply: Reply, trial: Trial) -> Result:
+        self.messages.append(Message("assistant", reply.text.strip(), "model"))
+        message = f"{self.task.label}: {_count(len(self.trials.labels), 'test')} passed"
+        message += f" on attempt {len(self.attempts)}."
+        if self.task.diagnostics:
+            message += " The diagnostic itself was not checked."
+        return self.result("passed", message, text=trial.text)
+
+    def failed(self, limit: Limit, words: str) -> Result:
+        return self.result("failed", self.summary(words), limit=limit)
+
+    def summary(self, limit: str) -> str:
+        message = f"{self.task.label} is as it was: no candidate passed within {limit}"
+        if not self.attempts:
+            return f"{message}."
+        best = max(self.attempts, key=lambda attempt: attempt.passed_tests)
+        return f"{message} ({_count(len(self.attempts), 'attempt')}). The best one: {best.summary}"
+
+    def result(
+        self, outcome: Outcome, message: str, *, limit: Limit | None = None, text: str | None = None
+    ) -> Result:
+        old = self.task.module.text
+        path = self.task.path.relative_to(self.task.root).as_posix()
+        return Result(
+            outcome=outcome,
+            message=message,
+            limit=limit,
+            attempts=tuple(self.attempts),
+            text=text,
+            diff="" if text is None else unified_diff(path, old, text),
+            tests=self.trials.labels,
+            regressions=self.regressions,
+            model=self.engine.model if self.engine else "",
+            seconds=time.monotonic() - self.started,
+            messages=tuple(self.messages),
+        )
+
+    async def close(self) -> None:
+        """Stop what the job started and nobody awaits any more."""
+        pending = [task for task in (self.connecting, self.standby) if task is not None]
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+def _rank(trial: Trial) -> tuple[int, int]:
+    """Nearer to right ranks higher: one that ran before one that could not, then tests passed."""
+    ran = {"rejected": 0, "crashed": 1, "timed_out": 1, "vacuous": 1}.get(trial.verdict, 2)
+    return ran, trial.passed_tests
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,104 @@
+"""The words sent to the model: templates in prompts/, filled here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+import jinja2
+
+from oci_lsp.refine.task import Message, Task
+from oci_lsp.source.context import context
+from oci_lsp.source.functions import Function
+
+# Characters of test source and of what was tried that go into one prompt. A 4-bit 1.5B model
+# loses the thread beyond some 2,000 tokens, and prefill is what the user waits for on a CPU.
+TESTS_LIMIT = 3000
+TRIED_LIMIT = 1200
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(  # noqa: S701 - prompts are plain text, not HTML
+        loader=jinja2.PackageLoader("oci_lsp.refine", "prompts"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=False,
+    )
+
+
+def render(template: str, **values: object) -> str:
+    """A template filled in.
+
+    Raises:
+        jinja2.UndefinedError: the template names a value that was not given.
+    """
+    return _templates().get_template(f"{template}.j2").render(**values).strip()
+
+
+def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, ...]:
+    """The first messages of a job: what to write, what it must satisfy, how it fails today."""
+    target = task.target
+    function = target if isinstance(target, Function) else None
+    text = task.module.text
+    lines = text.splitlines()
+    around = context(task.module, target)
+    template = "fix" if task.kind == "fix" and function is not None else "generate"
+    content = render(
+        template,
+        name=name,
+        owner=(function.owner if function else None) or "",
+        function=_dedent(function, text) if function else "",
+        description="" if function else text[target.span.start : target.span.end],
+        context=around.text.strip(),
+        tests=tests.strip(),
+        failure=failure.strip(),
+        comments=task.feedback,
+        diagnostics=[
+            {
+                "source": item.source,
+                "message": item.message,
+                "code": lines[item.line].strip() if item.line < len(lines) else "",
+            }
+            for item in task.diagnostics
+        ],
+    )
+    return (
+        Message("system", render("system")),
+        Message("user", content, "user" if task.feedback else "oci-lsp"),
+    )
+
+
+def _dedent(function: Function, text: str) -> str:
+    """The function with its first column at 0: small models then write it at 0 too."""
+    code = text[function.span.start : function.span.end].replace("\r\n", "\n")
+    first, *rest = code.split("\n")
+    return "\n".join([first, *(line.removeprefix(function.indent) for line in rest)])
+
+
+def again(
+    name: str,
+    *,
+    passed: bool,
+    failure: str = "",
+    tried: Iterable[str] = (),
+    feedback: Sequence[str] = (),
+) -> Message:
+    """The next user message: the execution result, what else was tried, the user's words."""
+    kept: list[str] = []
+    room = TRIED_LIMIT
+    for code in sorted(set(tried), key=len):
+        room -= len(code)
+        if room < 0:
+            break
+        kept.append(code)
+    content = render(
+        "retry",
+        name=name,
+        passed=passed,
+        failure=failure.strip(),
+        tried=kept,
+        comments=feedback,
+    )
+    return Message("user", content, "user" if feedback else "oci-lsp")

@@ -1,0 +1,89 @@
+"""One project's jobs: its kernels, the engine they share, their transcripts."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from oci_lsp import history
+from oci_lsp.engine import lifecycle
+from oci_lsp.engine.client import EngineClient
+from oci_lsp.refine.loop import refine
+from oci_lsp.refine.task import Observer, Result, Stage, Task
+from oci_lsp.refine.transcript import records
+from oci_lsp.settings import Settings
+from oci_lsp.verify.pool import Verifier
+
+Consent = Callable[[str], Awaitable[bool]]
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """Runs jobs of one project; an async context manager that ends its kernels.
+
+    The engine is shared with other sessions and ends by itself; the kernels are this session's own.
+
+    Args:
+        root: the project's folder, a real path.
+        settings: in force for all jobs; another set of settings takes another session.
+        consent: asks the user a yes-or-no question (a download, reduced isolation).
+    """
+
+    def __init__(self, root: Path, settings: Settings, consent: Consent | None = None) -> None:
+        self.root = root
+        self.settings = settings
+        self._consent = consent
+        self._verifier = Verifier(root, settings.verify, consent=consent)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the kernels. Jobs still running must have been cancelled and awaited."""
+        await self._verifier.close()
+
+    def new_job_id(self) -> str:
+        """An identifier that is unique across sessions."""
+        return uuid.uuid4().hex[:12]
+
+    async def run(self, task: Task, observe: Observer, job_id: str) -> Result:
+        """Run one job and keep its transcript.
+
+        Raises:
+            asyncio.CancelledError: the caller cancelled; the transcript is kept all the same.
+        """
+
+        def progress(what: str, fraction: float | None) -> None:
+            share = "" if fraction is None else f" {fraction:.0%}"
+            observe(Stage("engine", detail=f"{what}{share}"))
+
+        def finished(result: Result) -> None:
+            try:
+                history.save(job_id, records(job_id, task, result), self.settings.history)
+            except OSError as error:
+                # A full disk must not cost the user the fix that has just passed.
+                _log.warning("The transcript could not be written: %s", error)
+
+        async with AsyncExitStack() as stack:
+
+            async def connect() -> EngineClient:
+                client = await lifecycle.connect(
+                    self.settings.engine, progress=progress, consent=self._consent
+                )
+                return await stack.enter_async_context(client)
+
+            return await refine(task, connect, self._verifier, self.settings, observe, finished)

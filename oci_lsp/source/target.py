@@ -1,0 +1,84 @@
+"""Where a request points: the project a file belongs to, and the function or comment in it."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from oci_lsp.errors import TargetError
+from oci_lsp.source.functions import CommentBlock, Function, Module
+
+_MARKERS = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg", "setup.py", ".git")
+
+
+def find_root(path: Path, within: Path | None = None) -> Path:
+    """The project's folder, a real path: the nearest one above `path` that looks like a project.
+
+    Args:
+        path: a file or a folder; it need not exist.
+        within: the workspace's folder; nothing above it is considered, and it is the answer where
+            no folder below it looks like a project.
+    """
+    path = path.resolve()
+    start = path if path.is_dir() else path.parent
+    top = within.resolve() if within is not None else None
+    if top is not None and start != top and top not in start.parents:
+        top = None
+    for folder in (start, *start.parents):
+        if any((folder / marker).exists() for marker in _MARKERS):
+            return folder
+        if folder == top:
+            return folder
+    return start
+
+
+def target_named(module: Module, qualname: str) -> Function:
+    """The function of that qualified name.
+
+    Raises:
+        TargetError: there is none; names those that come near.
+    """
+    if found := module.named(qualname):
+        return found
+    names = [function.qualname for function in module.functions]
+    same_leaf = [name for name in names if name.rpartition(".")[2] == qualname.rpartition(".")[2]]
+    near = same_leaf or get_close_matches(qualname, names, n=5)
+    if near:
+        advice = "Did you mean " + ", ".join(near) + "?"
+    elif names:
+        more = " ..." if len(names) > 10 else ""
+        advice = "The file has: " + ", ".join(names[:10]) + more
+    else:
+        advice = "The file has no functions."
+    raise TargetError(f"There is no function {qualname!r}", advice)
+
+
+def target_at(module: Module, start: int, end: int | None = None) -> Function | CommentBlock:
+    """The comment block or function at an offset (or in a selection), the comment first.
+
+    Raises:
+        TargetError: there is neither.
+    """
+    if comment := module.comment_at(start, end):
+        return comment
+    if found := module.at(start):
+        return found
+    line = module.text.count("\n", 0, start) + 1
+    raise TargetError(
+        f"There is no function and no comment in line {line}",
+        "Point at a function, or at a comment that describes one.",
+    )
+
+
+def offset_of_line(text: str, line: int) -> int:
+    """The offset at which a line's text begins (past its indentation); `line` counts from 1.
+
+    Raises:
+        TargetError: the text has fewer lines.
+    """
+    lines = text.splitlines(keepends=True)
+    if not 1 <= line <= max(1, len(lines)):
+        raise TargetError(f"There is no line {line}: the file has {len(lines)}")
+    begin = sum(map(len, lines[: line - 1]))
+    here = lines[line - 1] if lines else ""
+    return begin + len(here) - len(here.lstrip())
