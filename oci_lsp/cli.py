@@ -1,0 +1,194 @@
+"""The command line: words in, an exit status out; each command's work is in a module of its own.
+
+Exit status: 0 passed or already_passing, 1 failed or stale, 2 no_test, broken_test, error or a
+wrong command line, 130 cancelled. Everything beyond the parser is imported when it is needed: an
+editor waits for `oci-lsp` to answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from oci_lsp import __version__
+from oci_lsp.errors import OciError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells the wrong word and where the right ones are listed."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\n`{self.prog} --help` lists what there is.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="oci-lsp",
+        description="Repairs and writes Python functions with a local 4-bit model, and edits only "
+        "after your own test has passed. Without a command: the language server, on stdin and "
+        "stdout.",
+    )
+    parser.add_argument("--version", action="version", version=f"oci-lsp {__version__}")
+    parser.add_argument("--log-file", type=Path, metavar="FILE", help="the server's log")
+    _add_set(parser, "set_before")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    serve = commands.add_parser("serve", help="the language server (the default)")
+    serve.add_argument("--stdio", action="store_true", help="on stdin and stdout (the default)")
+    serve.add_argument("--tcp", action="store_true", help="on a loopback port, for debugging")
+    serve.add_argument("--port", type=int, default=2087, help="with --tcp (default: 2087)")
+    serve.add_argument("--log-file", type=Path, metavar="FILE", default=argparse.SUPPRESS)
+
+    demo = commands.add_parser("demo", help="repair a small project before your eyes")
+    _add_yes(demo)
+    demo.add_argument("--keep", action="store_true", help="keep the demo's folder")
+
+    fix = commands.add_parser("fix", help="repair a function until its test passes")
+    fix.add_argument("target", metavar="FILE::QUALNAME", help="e.g. src/shop.py::Cart.total")
+    generate = commands.add_parser("generate", help="write a function that its test accepts")
+    generate.add_argument("target", metavar="FILE::QUALNAME|FILE:LINE")
+    for command in (fix, generate):
+        command.add_argument(
+            "--test",
+            action="append",
+            default=[],
+            metavar="ID",
+            help="pytest node id, or text with `assert` or `>>>` lines; may be repeated",
+        )
+        command.add_argument("--feedback", metavar="TEXT", help="your words to the model")
+        command.add_argument("--apply", action="store_true", help="change the file, if it passes")
+        command.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        command.add_argument("--verbose", action="store_true", help="show the tokens as they come")
+        command.add_argument(
+            "--trust",
+            action="store_true",
+            help="let pyproject.toml set what could weaken your safety (network, engine.url, ...)",
+        )
+        _add_yes(command)
+
+    doctor = commands.add_parser("doctor", help="check this machine and this project")
+    doctor.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    model = commands.add_parser("model", help="the models on this machine")
+    actions = model.add_subparsers(dest="action", required=True, parser_class=_Parser)
+    actions.add_parser("list", help="what there is, what fits, what `auto` takes")
+    pull = actions.add_parser("pull", help="fetch a model and quantise it to NF4")
+    pull.add_argument("name", help="a name of `model list`, a Hugging Face id or a GGUF file")
+    _add_yes(pull)
+    remove = actions.add_parser("remove", help="delete a model's files")
+    remove.add_argument("name")
+
+    engine = commands.add_parser("engine", help="the process that holds the model")
+    actions = engine.add_subparsers(dest="action", required=True, parser_class=_Parser)
+    start = actions.add_parser("start", help="start it and load the model")
+    _add_yes(start)
+    actions.add_parser("stop", help="end it and free its memory")
+    actions.add_parser("status", help="what it does")
+
+    commands.add_parser("settings", help="every setting, its default and its meaning")
+
+    for command in (serve, demo, fix, generate, doctor, start, pull):
+        _add_set(command, "set_after")
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser, dest: str) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest=dest,
+        metavar="KEY=VALUE",
+        help="a setting, e.g. refine.candidates=8; may be repeated",
+    )
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="answer yes to every question")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit status; errors meant for the user go to stderr."""
+    options = _parser().parse_args(argv)
+    options.assignments = [*options.set_before, *getattr(options, "set_after", [])]
+    try:
+        _check_platform()
+        return _run(options)
+    except OciError as error:
+        print(f"oci-lsp: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`oci-lsp settings | head`).
+        sys.stderr.close()
+        return 2
+
+
+def _check_platform() -> None:
+    if sys.platform == "win32":
+        raise OciError(
+            "oci-lsp does not run on native Windows",
+            "Run it inside WSL (Windows Subsystem for Linux), where it works as on Linux.",
+        )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from oci_lsp.settings import Settings, from_command_line
+
+    if options.command in (None, "serve"):
+        return _serve(options)
+    if options.command == "settings":
+        return _settings()
+    if options.command in ("fix", "generate"):
+        from oci_lsp.terminal import jobs
+
+        return jobs.run(options)
+    settings = from_command_line(Settings(), options.assignments)
+    if options.command == "demo":
+        from oci_lsp.demo import play
+
+        return play.run(settings, options.assignments, yes=options.yes, keep=options.keep)
+    if options.command == "doctor":
+        from oci_lsp.terminal import doctor
+
+        return doctor.run(settings, as_json=options.json)
+    from oci_lsp.terminal import models
+
+    if options.command == "model":
+        return models.run_model(options, settings)
+    return models.run_engine(options, settings)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from oci_lsp.settings import Settings, from_command_line
+
+    # A wrong word must be told now; the server itself would only log it.
+    from_command_line(Settings(), options.assignments)
+    from oci_lsp.lsp import server
+
+    if getattr(options, "tcp", False):
+        return server.main_tcp(
+            "127.0.0.1", options.port, assignments=options.assignments, log_file=options.log_file
+        )
+    if sys.stdin.isatty():
+        print(
+            "oci-lsp is a language server: an editor starts it and talks to it on stdin.\n"
+            "Try `oci-lsp demo`, or `oci-lsp --help`. Ctrl-C ends it.",
+            file=sys.stderr,
+        )
+    return server.main_stdio(assignments=options.assignments, log_file=options.log_file)
+
+
+def _settings() -> int:
+    import json
+
+    from oci_lsp.settings import keys
+
+    for key in keys().values():
+        default = list(key.default) if isinstance(key.default, tuple) else key.default
+        print(f"{key.name} = {json.dumps(default)}\n    {key.doc}")
+    return 0

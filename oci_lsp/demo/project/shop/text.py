@@ -1,0 +1,10 @@
+"""Names for web addresses."""
+
+
+def slugify(title: str) -> str:
+    """Lower-case words of a title, joined by dashes; punctuation is dropped.
+
+    >>> slugify("Hello, World!")
+    'hello-world'
+    """
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""What the commands of `oci-lsp` do in a terminal."""

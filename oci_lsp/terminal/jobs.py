@@ -1,0 +1,182 @@
+"""`oci-lsp fix` and `oci-lsp generate`: one job on a file of the disk."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import signal
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from oci_lsp.errors import TargetError
+from oci_lsp.refine.session import Session
+from oci_lsp.refine.task import Kind, Result, Task
+from oci_lsp.settings import Settings, from_command_line, from_pyproject
+from oci_lsp.source.functions import CommentBlock, Function, Module, parse
+from oci_lsp.source.target import find_root, offset_of_line, target_at, target_named
+from oci_lsp.terminal.ask import asker
+from oci_lsp.terminal.show import Progress, show_result
+
+EXIT = {
+    "passed": 0,
+    "already_passing": 0,
+    "failed": 1,
+    "stale": 1,
+    "no_test": 2,
+    "broken_test": 2,
+    "error": 2,
+    "cancelled": 130,
+}
+
+_BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A source file as it was read; `text` is without the byte-order mark."""
+
+    path: Path
+    raw: bytes
+    text: str
+
+    @classmethod
+    def read(cls, name: str) -> _File:
+        path = Path(name).resolve()
+        try:
+            raw = path.read_bytes()
+            text = raw.decode("utf-8")
+        except FileNotFoundError:
+            raise TargetError(f"There is no file {name}") from None
+        except UnicodeDecodeError as error:
+            raise TargetError(
+                f"{name} is not UTF-8 ({error.reason} at byte {error.start})",
+                "oci-lsp works on UTF-8 sources only: convert the file first.",
+            ) from None
+        except OSError as error:
+            raise TargetError(f"{name} cannot be read: {error.strerror}") from None
+        return cls(path, raw, text.removeprefix(_BOM))
+
+    def write(self, text: str) -> bool:
+        """Replace the file's content at once; False where it changed since it was read."""
+        mark = _BOM if self.raw.startswith(_BOM.encode()) else ""
+        if self.path.read_bytes() != self.raw:
+            return False
+        with tempfile.NamedTemporaryFile(
+            "wb", dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            try:
+                file.write((mark + text).encode())
+                file.flush()
+                os.fsync(file.fileno())
+                status = self.path.stat()
+                temporary.chmod(status.st_mode & 0o7777)
+                with contextlib.suppress(PermissionError):
+                    os.chown(temporary, status.st_uid, status.st_gid)
+                temporary.replace(self.path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return True
+
+
+def _locate(words: str, kind: Kind) -> tuple[_File, Module, Function | CommentBlock]:
+    """The file and what FILE::QUALNAME or FILE:LINE points at in it.
+
+    Raises:
+        TargetError: malformed, no such file, no such function.
+    """
+    name, colons, qualname = words.partition("::")
+    if colons:
+        file = _File.read(name)
+        module = parse(file.text)
+        return file, module, target_named(module, qualname.replace("::", "."))
+    if lined := re.fullmatch(r"(.+):(\d+)", words):
+        file = _File.read(lined.group(1))
+        module = parse(file.text)
+        return file, module, target_at(module, offset_of_line(file.text, int(lined.group(2))))
+    example = "FILE::QUALNAME, for example src/shop.py::Cart.total"
+    if kind == "generate":
+        example += ", or FILE:LINE, for example src/shop.py:12"
+    raise TargetError(f"{words}: what to {kind} is missing", f"Write {example}.")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run `fix` or `generate` and give the exit status.
+
+    Raises:
+        OciError: the words on the command line cannot be followed.
+    """
+    file, module, target = _locate(options.target, options.command)
+    if options.apply and not os.access(file.path, os.W_OK):
+        raise TargetError(
+            f"{file.path} is read-only, so --apply could not change it",
+            "Make it writable, or leave --apply out and take the diff.",
+        )
+    root = find_root(file.path)
+    settings, messages = from_pyproject(Settings(), root, trusted=options.trust)
+    settings = from_command_line(settings, options.assignments)
+    task = Task(
+        root=root,
+        path=file.path,
+        module=module,
+        target=target,
+        kind=options.command,
+        tests=tuple(_relative(test, root) for test in options.test),
+        feedback=(options.feedback,) if options.feedback else (),
+    )
+    with Progress(verbose=options.verbose) as progress:
+        for message in messages:
+            progress.note(message)
+        try:
+            result = asyncio.run(_job(task, settings, progress, yes=options.yes))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            result = Result("cancelled", f"Cancelled: {task.label} is as it was.")
+    result = _apply(result, file) if options.apply else result
+    if options.json:
+        print(json.dumps(result.as_json(), indent=2))  # noqa: T201 - the command's output
+    else:
+        show_result(result)
+    return EXIT[result.outcome]
+
+
+def _relative(test: str, root: Path) -> str:
+    """A node id given from the current folder, as one from the project's root."""
+    path, colons, rest = test.partition("::")
+    if not (path.endswith(".py") or colons) or "\n" in test or ">>>" in test:
+        return test
+    with contextlib.suppress(ValueError, OSError):
+        here = Path(path).resolve()
+        if here.exists():
+            return here.relative_to(root).as_posix() + colons + rest
+    return test
+
+
+async def _job(task: Task, settings: Settings, progress: Progress, *, yes: bool) -> Result:
+    # SIGTERM ends the job as Ctrl-C does: the kernel and the model stop, nothing is left.
+    current = asyncio.current_task()
+    assert current is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
+    consent = asker(yes=yes, before=progress.pause, after=progress.resume)
+    async with Session(task.root, settings, consent) as session:
+        return await session.run(task, progress, session.new_job_id())
+
+
+def _apply(result: Result, file: _File) -> Result:
+    if result.text is None:
+        return result
+    try:
+        written = file.write(result.text)
+    except OSError as error:
+        message = f"{file.path} could not be written: {error.strerror}. The diff is above."
+        return dataclasses.replace(result, outcome="error", message=message)
+    if not written:
+        message = f"{file.path} changed meanwhile and was left as it is."
+        return dataclasses.replace(result, outcome="stale", message=message)
+    return dataclasses.replace(result, message=f"{result.message} {file.path.name} is changed.")
