@@ -31,7 +31,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --python-version 3.10 --strict oci_lsp/verify/inside/driver.py
+	$(BIN)/ruff check --target-version py39 oci_lsp/verify/inside/driver.py
+	$(BIN)/vermin --quiet --no-tips --target=3.9- oci_lsp/verify/inside/driver.py
+	$(BIN)/mypy --python-version 3.10 oci_lsp/verify/inside/driver.py
 
 format: $(READY)
 	$(BIN)/ruff format .

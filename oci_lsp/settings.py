@@ -206,7 +206,7 @@ def _flatten(tree: Mapping[str, Any], messages: list[str]) -> dict[str, Any]:
         for full, item in (inner or {name: value}).items():
             if full in known:
                 flat[full] = item
-            elif value != {}:
+            elif value not in ({}, None):
                 messages.append(f"Unknown setting {full}; `oci-lsp settings` lists them all")
     return flat
 

@@ -140,7 +140,7 @@ def run(options: argparse.Namespace) -> int:
             result = Result("cancelled", f"Cancelled: {task.label} is as it was.")
     result = _apply(result, file) if options.apply else result
     if options.json:
-        print(json.dumps(result.as_json(), indent=2))  # noqa: T201 - the command's output
+        print(json.dumps(result.as_json(), indent=2))
     else:
         show_result(result)
     return EXIT[result.outcome]
