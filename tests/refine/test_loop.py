@@ -1,0 +1,326 @@
+"""The loop with the scripted engine and real kernels: outcomes, limits, what the model is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+
+import psutil
+import pytest
+
+from oci_lsp import history
+from oci_lsp.refine.session import Session
+from oci_lsp.refine.task import Attempted, Diagnostic, Stage, Token
+from tests.projects import BUGGY, RIGHT, TEST, calc, fenced, settings, task, write
+from tests.scripted_engine import Reply, ScriptedEngine
+
+
+async def solve(job, engine, observe=lambda event: None, **sections):
+    async with Session(job.root, settings(engine.url, **sections)) as session:
+        return await session.run(job, observe, session.new_job_id())
+
+
+def wrong(n: int) -> str:
+    return fenced(f"def add(a, b):\n    return a * b + {n}\n")
+
+
+async def test_wrong_then_right_and_the_second_prompt_holds_the_firsts_failure(tmp_path):
+    root = calc(tmp_path)
+    with ScriptedEngine([wrong(0), fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "passed"
+    assert [attempt.verdict for attempt in result.attempts] == ["failed", "passed"]
+    assert [attempt.turn for attempt in result.attempts] == [1, 2]
+    assert result.text == RIGHT
+    assert "-    return a - b\n+    return a + b\n" in result.diff
+    assert "assert -1 == 5" in engine.prompts[0]
+    assert "assert 6 == 5" not in engine.prompts[0]
+    assert "assert 6 == 5" in engine.prompts[1]
+    assert "return a * b + 0" in engine.prompts[1]
+    assert result.tests == ("test_calc.py::test_add",)
+    assert result.model == "scripted"
+    assert (root / "calc.py").read_text() == BUGGY
+
+
+async def test_never_right_ends_at_the_turns_and_says_how_the_best_one_failed(tmp_path):
+    root = calc(tmp_path)
+    with ScriptedEngine([wrong(0), wrong(1)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert (result.outcome, result.limit, result.text) == ("failed", "turns", None)
+    assert result.diff == ""
+    assert "2 attempts" in result.message
+    assert "assert" in result.message
+
+
+async def test_the_first_that_passes_wins_and_the_rest_are_cancelled(tmp_path):
+    root = calc(tmp_path)
+    slow = fenced("def add(a, b):\n    return " + " + ".join(["0"] * 400) + "\n")
+    script = Reply((wrong(0), fenced(RIGHT), slow), delay=0.02)
+    with ScriptedEngine([script]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine, refine={"candidates": 3})
+        engine.wait("disconnected")
+    assert [attempt.verdict for attempt in result.attempts] == ["failed", "passed"]
+    assert [attempt.turn for attempt in result.attempts] == [1, 1]
+
+
+async def test_equal_candidates_run_once(tmp_path):
+    root = calc(tmp_path)
+    same = [wrong(0), wrong(0), fenced("def add(a, b):\n    return a * b + 0\n", prose="Else:")]
+    with ScriptedEngine([same, same]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine, refine={"candidates": 3})
+    assert result.outcome == "failed"
+    assert len(result.attempts) == 1
+
+
+async def test_prose_without_code_and_the_unchanged_function_are_told_to_the_model(tmp_path):
+    root = calc(tmp_path)
+    replies = ["I would rather not.", fenced(BUGGY), fenced(RIGHT)]
+    with ScriptedEngine(replies) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine, refine={"turns": 3})
+    assert [a.verdict for a in result.attempts] == ["rejected", "rejected", "passed"]
+    assert "no code block" in engine.prompts[1]
+    assert "unchanged" in engine.prompts[2]
+
+
+async def test_a_green_test_ends_the_job_before_the_model_is_asked(tmp_path):
+    root = calc(tmp_path, RIGHT)
+    with ScriptedEngine([]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "already_passing"
+    assert engine.requests == []
+
+
+async def test_a_diagnostic_keeps_the_job_going_on_green_and_is_not_claimed_to_be_checked(tmp_path):
+    root = calc(tmp_path, RIGHT)
+    better = "def add(a: int, b: int) -> int:\n    return b + a\n"
+    job = task(
+        root,
+        "calc.py",
+        "add",
+        diagnostics=(Diagnostic(1, "operands in the wrong order", "linter"),),
+    )
+    with ScriptedEngine([fenced(RIGHT), fenced(better)]) as engine:
+        result = await solve(job, engine)
+    assert result.outcome == "passed"
+    assert [a.verdict for a in result.attempts] == ["rejected", "passed"]
+    assert "operands in the wrong order" in engine.prompts[0]
+    assert "`return a + b`" in engine.prompts[0]
+    assert "diagnostic itself was not checked" in result.message
+
+
+async def test_no_test_says_how_to_name_one(tmp_path):
+    root = write(tmp_path, {"calc.py": BUGGY})
+    with ScriptedEngine([]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "no_test"
+    assert "--test" in result.message
+    assert engine.requests == []
+
+
+UNIMPORTABLE = f"import nowhere_to_be_found\n{TEST}"
+CALLS_NOTHING = TEST.replace("add(2, 3) == 5", "callable(add)")
+
+
+@pytest.mark.parametrize(
+    ("test", "named", "said"),
+    [
+        (UNIMPORTABLE, (), "nowhere_to_be_found"),
+        (TEST, ("test_calc.py::test_absent",), "test_absent"),
+        (TEST, ("test_absent.py::test_add",), "test_absent.py"),
+        (CALLS_NOTHING, (), "without ever calling add"),
+    ],
+    ids=["import", "no such test", "no such file", "never calls it"],
+)
+async def test_a_test_that_cannot_judge_is_broken_test(tmp_path, test, named, said):
+    root = calc(tmp_path)
+    (root / "test_calc.py").write_text(test)
+    with ScriptedEngine([]) as engine:
+        result = await solve(task(root, "calc.py", "add", tests=named), engine)
+    assert result.outcome == "broken_test", result.message
+    assert said in result.message
+    assert engine.requests == []
+
+
+async def test_a_syntax_error_elsewhere_in_the_file_is_told(tmp_path):
+    root = calc(tmp_path, BUGGY + "\n\ndef other(:\n    pass\n")
+    with ScriptedEngine([]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "error"
+    assert "syntax error in line 5" in result.message
+
+
+async def test_a_syntax_error_in_the_function_itself_is_repaired(tmp_path):
+    root = calc(tmp_path, "def add(a, b):\n    return a +\n")
+    with ScriptedEngine([fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "passed", result.message
+    assert result.text == RIGHT
+
+
+async def test_other_tests_that_were_green_must_stay_green(tmp_path):
+    root = calc(tmp_path)
+    other = "from calc import add\n\n\ndef test_zero():\n    assert add(0, 0) == 0\n"
+    red = "from calc import add\n\n\ndef test_red():\n    assert add(1, 1) == 3\n"
+    write(root, {"test_other.py": other, "test_red.py": red})
+    greedy = fenced("def add(a, b):\n    return 5\n")
+    job = task(root, "calc.py", "add", tests=("test_calc.py::test_add",))
+    with ScriptedEngine([greedy, fenced(RIGHT)]) as engine:
+        result = await solve(job, engine)
+    assert [a.verdict for a in result.attempts] == ["regressed", "passed"]
+    assert result.regressions == ("test_other.py::test_zero",)
+    assert "test_zero" in engine.prompts[1]
+
+
+async def test_limits_end_a_job_by_name(tmp_path):
+    root = calc(tmp_path)
+    many = [[wrong(n) for n in range(4)], [wrong(n) for n in range(4, 8)]]
+    with ScriptedEngine(many) as engine:
+        result = await solve(
+            task(root, "calc.py", "add"), engine, refine={"candidates": 4, "attempts": 3}
+        )
+    assert (result.outcome, result.limit, len(result.attempts)) == ("failed", "attempts", 3)
+    with ScriptedEngine([wrong(0), wrong(1)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine, refine={"tokens": 16})
+    assert (result.outcome, result.limit) == ("failed", "tokens")
+    with ScriptedEngine([Reply((wrong(0),), delay=5)]) as engine:
+        started = time.monotonic()
+        result = await solve(task(root, "calc.py", "add"), engine, refine={"seconds": 3})
+        engine.wait("disconnected")
+    assert (result.outcome, result.limit) == ("failed", "seconds")
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [
+        ("    while True:\n        pass\n", "timed_out"),
+        ("    import os\n    os._exit(0)\n", "crashed"),
+        ("    raise SystemExit(0)\n", "failed"),
+        ("    import pytest\n    pytest.skip('no')\n", "failed"),
+    ],
+    ids=["loops", "_exit", "SystemExit", "skip"],
+)
+async def test_a_candidate_that_misbehaves_fails_and_the_next_one_is_tried(tmp_path, body, verdict):
+    root = calc(tmp_path)
+    bad = fenced(f"def add(a, b):\n{body}")
+    with ScriptedEngine([bad, fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine, verify={"timeout": 5})
+    assert [a.verdict for a in result.attempts] == [verdict, "passed"]
+
+
+async def test_generate_from_a_comment_with_an_example(tmp_path):
+    comment = "# function: slug(text) -> words joined by dashes\n# >>> slug('a b')\n# 'a-b'\n"
+    root = write(tmp_path, {"text.py": comment})
+    code = "def slug(text):\n    return '-'.join(text.split())\n"
+    bad = "def slug(text):\n    return text\n"
+    with ScriptedEngine([fenced(bad), fenced(code)]) as engine:
+        result = await solve(task(root, "text.py", 3, "generate"), engine)
+    assert [a.verdict for a in result.attempts] == ["failed", "passed"], result.message
+    assert result.text is not None
+    assert result.text.startswith(comment)
+    assert code in result.text
+    assert "words joined by dashes" in engine.prompts[0]
+    assert "'a b'" in engine.prompts[1] or "'a-b'" in engine.prompts[1]
+
+
+async def test_feedback_continues_the_conversation(tmp_path):
+    root = calc(tmp_path)
+    with ScriptedEngine([fenced(RIGHT)]) as engine:
+        first = await solve(task(root, "calc.py", "add"), engine)
+    (root / "calc.py").write_text(first.text or "")
+    asked = "def add(a, b):\n    return sum((a, b))\n"
+    job = task(root, "calc.py", "add", feedback=("use sum()",), conversation=first.messages)
+    with ScriptedEngine([fenced(asked)]) as engine:
+        second = await solve(job, engine)
+    assert second.outcome == "passed"
+    assert second.text == asked
+    messages = engine.requests[0].payload["messages"]
+    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
+    assert "use sum()" in messages[-1]["content"]
+    assert "return a + b" in messages[2]["content"]
+    assert [m.author for m in second.messages][-2:] == ["user", "model"]
+
+
+async def test_an_engine_that_dies_is_an_error_with_advice_and_nothing_changes(tmp_path):
+    root = calc(tmp_path)
+    with ScriptedEngine([Reply((fenced(RIGHT),), dies_after=2)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "error"
+    assert "broke off" in result.message
+    assert result.text is None
+
+
+def _kernels() -> set[int]:
+    """Processes below this one that are sandboxes or kernels."""
+    return {p.pid for p in psutil.Process(os.getpid()).children(recursive=True)}
+
+
+@pytest.mark.parametrize("when", ["generating", "testing"])
+async def test_a_cancelled_job_stops_the_model_and_the_kernel_within_a_second(tmp_path, when):
+    root = calc(tmp_path)
+    loops = fenced("def add(a, b):\n    while True:\n        pass\n")
+    script = Reply((loops,), delay=0.3 if when == "generating" else 0)
+    reached = asyncio.Event()
+
+    def observe(event):
+        if when == "generating" and isinstance(event, Token):
+            reached.set()
+        if when == "testing" and isinstance(event, Stage) and event.name == "testing":
+            asyncio.get_running_loop().call_later(1.5, reached.set)
+
+    with ScriptedEngine([script]) as engine:
+        running = asyncio.create_task(solve(task(root, "calc.py", "add"), engine, observe))
+        await asyncio.wait_for(reached.wait(), 60)
+        started = time.monotonic()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert time.monotonic() - started < 2
+        if when == "generating":
+            engine.wait("disconnected")
+    assert _kernels() == set()
+    saved = [history.load(path) for path in history.folder().glob("*.jsonl")]
+    assert [records[0]["outcome"] for records in saved] == ["cancelled"]
+
+
+async def test_the_transcript_is_private_complete_and_bounded(tmp_path):
+    root = calc(tmp_path)
+    for _ in range(3):
+        with ScriptedEngine([wrong(0), fenced(RIGHT)]) as engine:
+            await solve(task(root, "calc.py", "add"), engine, history={"keep": 2})
+    paths = sorted(history.folder().glob("*.jsonl"))
+    assert len(paths) == 2
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o600, 0o600]
+    records = history.load(paths[-1])
+    assert [record["type"] for record in records] == ["job", *["message"] * 5, *["attempt"] * 2]
+    roles = [record["role"] for record in records if record["type"] == "message"]
+    assert roles == ["system", "user", "assistant", "user", "assistant"]
+    assert records[0]["outcome"] == "passed"
+    assert json.dumps(records).count("assert 6 == 5") >= 2
+
+
+async def test_events_tell_what_goes_on(tmp_path):
+    root = calc(tmp_path)
+    seen: list[object] = []
+    with ScriptedEngine([wrong(0), fenced(RIGHT)]) as engine:
+        await solve(task(root, "calc.py", "add"), engine, seen.append)
+    stages = [str(event) for event in seen if isinstance(event, Stage)]
+    assert stages[0] == "running the test on today's code"
+    assert "attempt 1/2: testing" in stages
+    assert "attempt 2/2: generating" in stages
+    verdicts = [event.attempt.verdict for event in seen if isinstance(event, Attempted)]
+    assert verdicts == ["failed", "passed"]
+    assert "".join(e.text for e in seen if isinstance(e, Token)) == wrong(0) + fenced(RIGHT)
+
+
+async def test_unsaved_buffers_are_what_is_tested(tmp_path):
+    root = calc(tmp_path)
+    unsaved = {root / "test_calc.py": TEST.replace("== 5", "== 6")}
+    job = task(root, "calc.py", "add", buffers=unsaved)
+    right = fenced("def add(a, b):\n    return a * b\n")
+    with ScriptedEngine([right]) as engine:
+        result = await solve(job, engine)
+    assert result.outcome == "passed"
+    assert "== 6" in engine.prompts[0]
