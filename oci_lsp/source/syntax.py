@@ -18,8 +18,8 @@ from oci_lsp.source.lines import Lines
 _LONE_CR = re.compile(rb"\r(?!\n)")
 # The text may hold lone surrogates (an editor's half emoji); they must not raise.
 _ERRORS = "surrogatepass"
-# Python 2 statements that the grammar still takes.
-_PYTHON2 = frozenset({"print_statement", "exec_statement"})
+# Grammar that Pythons after 3.11 extended; only with it may a tree be right where `ast` fails.
+_NEWER = "[(type_parameter) (type_alias_statement) (interpolation) (except_clause)] @newer"
 
 
 @lru_cache(maxsize=1)
@@ -74,9 +74,9 @@ class Syntax:
         return Lines(self.text)
 
     @cached_property
-    def has_python2(self) -> bool:
-        pattern = " ".join(f"({kind}) @old" for kind in sorted(_PYTHON2))
-        return bool(self.captures(pattern, "old"))
+    def has_newer_grammar(self) -> bool:
+        """It may need a newer Python than ours: type parameters, nested quotes in f-strings."""
+        return bool(self.captures(_NEWER, "newer"))
 
     @cached_property
     def _byte_starts(self) -> list[int] | None:
@@ -124,17 +124,25 @@ class Syntax:
         return frozenset(self.string(item) for item in found)
 
     def tokens(self, node: Node) -> tuple[str, ...]:
-        """Leaves of the node without comments and layout: equal code has equal tokens."""
-        return tuple(self.string(leaf) for leaf in leaves(node))
+        """Leaves of the node without comments and layout: equal code has equal tokens.
+
+        A block is opened by `{` and its number of statements, so that nesting counts.
+        """
+        return tuple(
+            f"{{{leaf.named_child_count}" if leaf.type == "block" else self.string(leaf)
+            for leaf in leaves(node)
+        )
 
 
 def leaves(node: Node) -> Iterator[Node]:
-    """Leaves below a node in order; a string is one leaf; no comments, no line joins."""
+    """Leaves and blocks below a node in order; a string is one leaf; no comments, no line joins."""
     stack = [node]
     while stack:
         item = stack.pop()
         if item.type in ("comment", "line_continuation"):
             continue
+        if item.type == "block":
+            yield item
         if item.type == "string" or not item.child_count:
             yield item
         else:
