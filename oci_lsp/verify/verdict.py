@@ -1,0 +1,88 @@
+"""What is asked of a verification and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Verdict = Literal["passed", "failed", "vacuous", "timed_out", "crashed", "broken"]
+Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "missing"]
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A test that is no pytest node: plain statements with asserts, or `>>>` examples.
+
+    `line` is where it stands in the user's file, 0-based.
+    """
+
+    kind: Literal["asserts", "doctest"]
+    text: str
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The function whose code must be entered for a pass to count.
+
+    `path` is absolute; `lines` are the 0-based first and last line of the function in the text
+    that `Run.files` holds for that path, decorators included.
+    """
+
+    path: Path
+    name: str
+    qualname: str
+    lines: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One test run.
+
+    Attributes:
+        files: absolute path -> text laid over the project: the candidate and unsaved buffers.
+        node_ids: pytest node ids, relative to the root, with forward slashes.
+        snippets: run in the globals of the module at `snippet_path`.
+        candidate: what must be entered; None: the run is not about one function.
+        timeout: seconds from the start of pytest.
+    """
+
+    files: Mapping[Path, str]
+    node_ids: tuple[str, ...] = ()
+    snippets: tuple[Snippet, ...] = ()
+    snippet_path: Path | None = None
+    candidate: Candidate | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """One test's outcome; `message` is short and leads with the values, `details` has frames."""
+
+    __test__ = False
+
+    id: str
+    outcome: Outcome
+    seconds: float = 0.0
+    message: str = ""
+    details: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict on a run.
+
+    Attributes:
+        summary: one sentence for the user's eyes.
+        feedback: bounded text for the model and the user; empty when passed.
+        seconds: wall-clock seconds from the request to the verdict.
+    """
+
+    verdict: Verdict
+    tests: tuple[TestResult, ...] = ()
+    summary: str = ""
+    feedback: str = ""
+    seconds: float = 0.0
