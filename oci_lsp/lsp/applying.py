@@ -1,0 +1,99 @@
+"""Putting a passed candidate into the client's buffer, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
+
+from oci_lsp.lsp.anchor import reapplied
+from oci_lsp.lsp.documents import Document
+from oci_lsp.refine.task import Outcome, Result, Task, unified_diff
+from oci_lsp.source.splice import minimal_edits
+
+if TYPE_CHECKING:
+    from oci_lsp.lsp.server import Server
+
+# The buffer may change again while an edit is on its way; then the edit is made anew.
+_TRIES = 3
+_ANSWER_SECONDS = 60.0
+
+
+async def apply(server: Server, uri: str, task: Task, result: Result) -> Result:
+    """Send the edit of a result that passed; what comes back tells whether it was made.
+
+    `text` and `diff` of the returned result are those of the edit that was made.
+    """
+    refusal = "it kept changing"
+    for _ in range(_TRIES):
+        document = server.documents.get(uri)
+        if document is None:
+            return _not_made(task, result, "stale", f"{task.path.name} was closed meanwhile")
+        text = await asyncio.to_thread(reapplied, task, result, document.text)
+        if text is None:
+            why = f"{task.label} was changed meanwhile"
+            return _not_made(task, result, "stale", f"{why}; your own version stays")
+        if text == document.text:
+            return result
+        edits = await asyncio.to_thread(_text_edits, document, text)
+        if server.documents.get(uri) is not document:
+            continue
+        refusal = await _send(server, document, edits, f"oci-lsp: {task.label}")
+        if not refusal:
+            return _made(task, result, document, text)
+        if server.documents.get(uri) is document:
+            return _not_made(task, result, "error", f"the editor refused the edit: {refusal}")
+    return _not_made(task, result, "stale", f"{task.path.name} is not what it was: {refusal}")
+
+
+def _text_edits(document: Document, text: str) -> list[lsp.TextEdit]:
+    return [
+        lsp.TextEdit(document.range(edit.span), edit.replacement)
+        for edit in minimal_edits(document.text, text)
+    ]
+
+
+async def _send(
+    server: Server, document: Document, edits: Sequence[lsp.TextEdit], label: str
+) -> str:
+    """Ask the client to make the edits; why it did not, or ""."""
+    edit = workspace_edit(server.client_capabilities, document, edits)
+    request = server.workspace_apply_edit_async(lsp.ApplyWorkspaceEditParams(edit, label=label))
+    try:
+        answer = await asyncio.wait_for(request, _ANSWER_SECONDS)
+    except JsonRpcException as error:
+        return str(error) or "it cannot apply edits"
+    except TimeoutError:
+        return f"it gave no answer within {_ANSWER_SECONDS:g} seconds"
+    return "" if answer.applied else answer.failure_reason or "it gave no reason"
+
+
+def workspace_edit(
+    client: lsp.ClientCapabilities, document: Document, edits: Sequence[lsp.TextEdit]
+) -> lsp.WorkspaceEdit:
+    """The edit in the form that the client takes, bound to the version where it can be."""
+    workspace = client.workspace
+    form = workspace.workspace_edit if workspace else None
+    if form and form.document_changes:
+        identifier = lsp.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
+        return lsp.WorkspaceEdit(document_changes=[lsp.TextDocumentEdit(identifier, edits)])
+    return lsp.WorkspaceEdit(changes={document.uri: edits})
+
+
+def _made(task: Task, result: Result, document: Document, text: str) -> Result:
+    message = result.message
+    if document.text != task.module.text:
+        message += " The file had changed around it meanwhile; the edit fits its present text."
+    path = task.path.relative_to(task.root).as_posix()
+    diff = unified_diff(path, document.text, text)
+    return dataclasses.replace(result, text=text, diff=diff, message=message)
+
+
+def _not_made(task: Task, result: Result, outcome: Outcome, why: str) -> Result:
+    """The result without its text; the diff stays, so that the user can see what passed."""
+    message = f"A candidate for {task.label} passed but was not put in: {why}."
+    return dataclasses.replace(result, outcome=outcome, text=None, message=message)

@@ -1,0 +1,137 @@
+"""One job in the background: from the request to the edit and the notification."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from oci_lsp.errors import OciError
+from oci_lsp.lsp.anchor import own_text
+from oci_lsp.lsp.applying import apply
+from oci_lsp.lsp.jobs import Finished
+from oci_lsp.lsp.progress import JobProgress
+from oci_lsp.lsp.targets import Key, key_of
+from oci_lsp.lsp.tasks import Order, build, file_of
+from oci_lsp.refine.task import Attempt, Attempted, Event, Result, Stage, Task
+from oci_lsp.source.functions import CommentBlock, Function, parse
+
+if TYPE_CHECKING:
+    from oci_lsp.lsp.server import Server
+
+_log = logging.getLogger(__name__)
+
+
+class Job:
+    """Runs one order; `Jobs` starts it and is told how it ended."""
+
+    def __init__(self, server: Server, job_id: str, key: Key, order: Order) -> None:
+        self.id = job_id
+        self.key = key
+        self.final_key = key
+        self.order = order
+        self.stage = "queued"
+        self.asyncio_task: asyncio.Task[None] | None = None
+        self._server = server
+        self._started = time.monotonic()
+        self._task: Task | None = None
+        self._attempts: list[Attempt] = []
+        self._applying = False
+        verb = "writing" if order.kind == "generate" else "fixing"
+        self._progress = JobProgress(server, job_id, f"oci-lsp: {verb} {order.label}", self.cancel)
+
+    def begin(self) -> None:
+        """Show that the job waits for its turn."""
+        self._progress.start(self.stage)
+
+    def cancel(self) -> None:
+        """Stop the model and the kernel; too late once the edit is on its way to the editor."""
+        if self.asyncio_task and not self._applying:
+            self.asyncio_task.cancel()
+
+    async def run(self) -> Finished:
+        """Do the work; every failure becomes an outcome.
+
+        Raises:
+            asyncio.CancelledError: the job was cancelled.
+        """
+        try:
+            result = await self._work()
+        except OciError as error:
+            result = self._ended(Result("error", str(error)))
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, not hang it
+            _log.exception("Job %s failed", self.id)
+            result = self._ended(
+                Result(
+                    "error",
+                    f"oci-lsp itself failed ({type(error).__name__}: {error}). "
+                    "Please report it with the server's log.",
+                )
+            )
+        return Finished(self.id, self._task, result, self._final_text(result))
+
+    async def _work(self) -> Result:
+        server, order = self._server, self.order
+        path = file_of(order.document)
+        folder, folder_uri = server.configuration.folder_of(path)
+        task = await asyncio.to_thread(build, order, path, folder, tuple(server.documents))
+        self._task = task
+        settings = await server.configuration.settings(task.root, folder_uri)
+        async with server.jobs.sessions.lease(task.root, settings) as session:
+            result = await session.run(task, self._observe, self.id)
+            if result.outcome == "passed":
+                self._applying = True
+                self._report("applying the edit")
+                result = await apply(server, order.document.uri, task, result)
+        return result
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, Stage):
+            self._report(str(event))
+        elif isinstance(event, Attempted):
+            self._attempts.append(event.attempt)
+
+    def _report(self, stage: str) -> None:
+        self.stage = stage
+        self._progress.report(stage)
+
+    def cancelled(self) -> Finished:
+        """How a cancelled job ended."""
+        message = f"Cancelled: {self.order.label} is as it was."
+        return Finished(self.id, self._task, self._ended(Result("cancelled", message)))
+
+    def _ended(self, result: Result) -> Result:
+        return dataclasses.replace(
+            result,
+            attempts=tuple(self._attempts),
+            seconds=time.monotonic() - self._started,
+        )
+
+    def end(self, result: Result) -> None:
+        """Close the progress bar and tell the client."""
+        self._progress.end(result.message)
+        self._server.jobs.announce(self.id, result)
+
+    def _final_text(self, result: Result) -> str:
+        """The function's own text now, "" where the job's conversation speaks of another one.
+
+        Sets `final_key`: a comment that became a function is pointed at by the function's name.
+        """
+        target, uri = self.order.target, self.order.document.uri
+        if result.outcome == "stale" or result.outcome == "error":
+            return ""
+        if result.text is None:
+            return own_text(self.order.document.module, target)
+        module = parse(result.text)
+        now: Function | None
+        if isinstance(target, CommentBlock):
+            comment = own_text(self.order.document.module, target)
+            now = module.at(module.text.index(comment)) if comment in module.text else None
+        else:
+            now = module.named(target.qualname)
+        if now is None:
+            return ""
+        self.final_key = key_of(uri, now)
+        return own_text(module, now)

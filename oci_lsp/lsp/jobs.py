@@ -1,0 +1,185 @@
+"""The jobs of a server: one per function at a time, few at once, the last ones remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from oci_lsp.errors import OciError, TargetError
+from oci_lsp.lsp.arguments import Arguments
+from oci_lsp.lsp.sessions import Sessions
+from oci_lsp.lsp.targets import Key, StaleError, key_of, locate
+
+if TYPE_CHECKING:
+    from oci_lsp.lsp.job import Job
+    from oci_lsp.lsp.server import Server
+    from oci_lsp.lsp.tasks import Order
+    from oci_lsp.refine.task import Result, Task
+
+Request = Literal["fix", "generate", "refine"]
+
+# Kernels and candidates of more jobs than this would only take the machine from each other.
+_AT_ONCE = 3
+_REMEMBERED = 50
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job that ended; `task` is None where it never came to that."""
+
+    job_id: str
+    task: Task | None
+    result: Result
+    text: str = ""
+    """The function's own text when the job ended, which its conversation speaks of."""
+
+
+class Jobs:
+    """Starts, cancels and remembers jobs."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._running: dict[str, Job] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._finished: OrderedDict[str, Finished] = OrderedDict()
+        self._last: dict[Key, str] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self.sessions = Sessions(server.messages.ask)
+
+    def start(self, request: Request, arguments: Arguments) -> str:
+        """Begin a job and return its id at once.
+
+        Whatever is wrong with the target ends the job with a message; a job that runs on the same
+        function already stays the only one, and its id is returned.
+        """
+        from oci_lsp.lsp.job import Job
+
+        job_id = uuid.uuid4().hex[:12]
+        try:
+            order = self._order(request, arguments)
+        except OciError as error:
+            self._spawn(self._refused(job_id, error))
+            return job_id
+        key = key_of(order.document.uri, order.target)
+        for other in self._running.values():
+            if other.key == key:
+                self._server.messages.warning(
+                    f"oci-lsp: a job on {order.label} runs already ({other.id})."
+                )
+                return other.id
+        job = Job(self._server, job_id, key, order)
+        self._running[job_id] = job
+        job.asyncio_task = self._spawn(self._run(job))
+        return job_id
+
+    def _order(self, request: Request, arguments: Arguments) -> Order:
+        """What is asked for, or an error that tells the user why it can't be done."""
+        from oci_lsp.lsp.tasks import Order
+        from oci_lsp.source.functions import Function
+
+        document = self._server.documents.get(arguments.uri or "")
+        if document is None:
+            raise TargetError(f"{arguments.uri} is not open in the editor", "Open it first.")
+        target = locate(document, arguments)
+        function = target if isinstance(target, Function) else None
+        if request == "fix" and function is None:
+            raise TargetError("There is no function to fix, but a comment", "Generate it instead.")
+        if request != "refine":
+            return Order(request, document, target, arguments)
+        stub = function is None or document.module.is_stub(function)
+        order = Order("generate" if stub else "fix", document, target, arguments)
+        if not order.words:
+            raise TargetError(
+                f"What should be different in {order.label} was not said",
+                "Give `feedback`, or write a comment `# oci: ...` into the function.",
+            )
+        return self._continued(order)
+
+    def _continued(self, order: Order) -> Order:
+        """The order as the next turn of the function's last job, if that one saw its text."""
+        import dataclasses
+
+        from oci_lsp.lsp.anchor import own_text
+
+        last = self.last(key_of(order.document.uri, order.target))
+        if last is None or last.text != own_text(order.document.module, order.target):
+            return order
+        return dataclasses.replace(order, conversation=last.result.messages)
+
+    async def _run(self, job: Job) -> None:
+        job.begin()
+        try:
+            async with self._slots:
+                finished = await job.run()
+        except asyncio.CancelledError:
+            finished = job.cancelled()
+        finally:
+            self._running.pop(job.id, None)
+        self._remember(job.final_key, finished)
+        job.end(finished.result)
+
+    async def _refused(self, job_id: str, error: OciError) -> None:
+        from oci_lsp.refine.task import Result
+
+        result = Result("stale" if isinstance(error, StaleError) else "error", str(error))
+        self._finished[job_id] = Finished(job_id, None, result)
+        self.announce(job_id, result)
+
+    def announce(self, job_id: str, result: Result) -> None:
+        """Tell the client's program and the user how a job ended."""
+        if self._server.leaving:
+            return
+        tree = result.as_json()
+        keys = ("outcome", "limit", "attempts", "seconds", "diff", "message")
+        params = {"jobId": job_id, **{key: tree[key] for key in keys}}
+        self._server.protocol.notify("oci_lsp/jobFinished", params)
+        good = result.outcome in ("passed", "already_passing", "cancelled")
+        show = self._server.messages.info if good else self._server.messages.warning
+        show(f"oci-lsp: {result.message}")
+
+    def cancel(self, job_id: str) -> bool:
+        """Stop a job; False where there never was one of that id. An ended one stays ended."""
+        if job := self._running.get(job_id):
+            job.cancel()
+            return True
+        return job_id in self._finished
+
+    def finished(self, job_id: str | None) -> Finished | None:
+        """A job that ended, the last of all without an id."""
+        if job_id is None:
+            return next(reversed(self._finished.values()), None)
+        return self._finished.get(job_id)
+
+    def last(self, key: Key) -> Finished | None:
+        """The last job on a function that ended."""
+        return self._finished.get(self._last.get(key, ""))
+
+    def state(self) -> list[dict[str, Any]]:
+        """The running jobs, for debugging."""
+        return [
+            {"jobId": job.id, "target": job.order.label, "stage": job.stage}
+            for job in self._running.values()
+        ]
+
+    def _remember(self, key: Key, finished: Finished) -> None:
+        self._finished[finished.job_id] = finished
+        self._last[key] = finished.job_id
+        while len(self._finished) > _REMEMBERED:
+            old, _ = self._finished.popitem(last=False)
+            self._last = {k: v for k, v in self._last.items() if v != old}
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work, name="oci-lsp job")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Cancel every job and end every kernel."""
+        for job in tuple(self._running.values()):
+            job.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.sessions.close()

@@ -1,0 +1,78 @@
+"""Work-done progress of one job, created by the server; its cancel button cancels the job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
+
+if TYPE_CHECKING:
+    from oci_lsp.lsp.server import Server
+
+_log = logging.getLogger(__name__)
+
+
+class JobProgress:
+    """Shows nothing where the client has no progress, and before it has agreed to the token."""
+
+    def __init__(self, server: Server, job_id: str, title: str, cancel: Callable[[], None]) -> None:
+        self._server = server
+        # A token must never be used twice, not even after its end.
+        self._token = f"oci-lsp/{job_id}"
+        self._title = title
+        self._cancel = cancel
+        self._begun = False
+        self._ended = False
+        self._message = ""
+        self._creating: asyncio.Task[None] | None = None
+
+    def start(self, message: str) -> None:
+        """Ask the client for a progress bar; the job does not wait for it."""
+        self._message = message
+        window = self._server.client_capabilities.window
+        if window and window.work_done_progress:
+            self._creating = asyncio.create_task(self._create(), name="oci-lsp progress")
+
+    def report(self, message: str) -> None:
+        """Show what the job does now."""
+        if message == self._message:
+            return
+        self._message = message
+        if self._begun:
+            self._bar.report(self._token, lsp.WorkDoneProgressReport(message=message))
+
+    def end(self, message: str) -> None:
+        self._ended = True
+        if self._creating:
+            self._creating.cancel()
+        if self._begun:
+            self._bar.end(self._token, lsp.WorkDoneProgressEnd(message=message))
+        # pygls never drops a token by itself.
+        self._bar.tokens.pop(self._token, None)
+
+    @property
+    def _bar(self) -> Any:
+        return self._server.work_done_progress
+
+    async def _create(self) -> None:
+        try:
+            await self._bar.create_async(self._token)
+        except JsonRpcException as error:
+            _log.info("The client shows no progress: %s", error)
+            return
+        if self._ended:
+            self._bar.tokens.pop(self._token, None)
+            return
+        self._bar.tokens[self._token].add_done_callback(self._cancelled)
+        self._begun = True
+        begin = lsp.WorkDoneProgressBegin(self._title, cancellable=True, message=self._message)
+        self._bar.begin(self._token, begin)
+
+    def _cancelled(self, future: Future[Any]) -> None:
+        if future.cancelled():
+            self._cancel()

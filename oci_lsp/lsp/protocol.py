@@ -1,0 +1,66 @@
+"""What this server does differently from pygls at the level of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from cattrs import Converter
+from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
+from pygls.protocol import LanguageServerProtocol, lsp_method
+
+from oci_lsp.lsp.documents import Documents
+
+if TYPE_CHECKING:
+    from pygls.lsp.server import LanguageServer
+
+
+class Protocol(LanguageServerProtocol):
+    """Keeps the buffers itself, answers malformed requests, and ends without `sys.exit`."""
+
+    def __init__(self, server: LanguageServer, converter: Converter) -> None:
+        self.documents = Documents()
+        super().__init__(server, converter)
+
+    @property
+    def was_shut_down(self) -> bool:
+        """Whether the client asked for a shutdown, as it should before `exit`."""
+        return self._shutdown
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """As pygls does, but a request that makes no sense gets an answer.
+
+        pygls only raises, and the client would wait for ever.
+        """
+        try:
+            return super().structure_message(data)
+        except JsonRpcException as error:
+            if "id" in data and "method" in data:
+                self._send_response(data["id"], error=error.to_response_error())
+            raise
+
+    @lsp_method(lsp.INITIALIZE)
+    def lsp_initialize(self, params: lsp.InitializeParams) -> Generator[Any, Any, Any]:
+        result = yield from super().lsp_initialize(params)
+        self.documents.encoding = result.capabilities.position_encoding or "utf-16"
+        return result
+
+    @lsp_method(lsp.TEXT_DOCUMENT_DID_OPEN)
+    def lsp_text_document__did_open(self, params: lsp.DidOpenTextDocumentParams) -> None:
+        self.documents.open(params.text_document)
+
+    @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> None:
+        self.documents.change(params)
+
+    @lsp_method(lsp.TEXT_DOCUMENT_DID_CLOSE)
+    def lsp_text_document__did_close(self, params: lsp.DidCloseTextDocumentParams) -> None:
+        self.documents.close(params.text_document.uri)
+
+    @lsp_method(lsp.EXIT)
+    def lsp_exit(self, *args: Any) -> Generator[Any, Any, None]:
+        """End the reading of messages; the process ends when all is cleared away."""
+        if stop := self._server._stop_event:
+            stop.set()
+        yield from ()
