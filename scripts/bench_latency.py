@@ -33,8 +33,8 @@ CODE = "def add(a, b):\n    return a + b\n"
 TEST = "from calc import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
 QUESTION = (
     "Write a Python function `merge_intervals(intervals)` that merges overlapping intervals given "
-    "as (start, end) tuples, and returns them sorted. Explain each step in comments, then write ten "
-    "tests for it.\n"
+    "as (start, end) tuples, and returns them sorted. Explain each step in comments, then write "
+    "ten tests for it.\n"
     + "\n".join(f"Example {n}: intervals ({n}, {n + 3}) and ({n + 2}, {n + 5})" for n in range(8))
 )
 TOKENS = 128
