@@ -50,7 +50,7 @@ class SandboxProvisioner(LocalProvisioner):  # type: ignore[misc]  # jupyter_cli
         process = self.process
         if process is None:
             return 0
-        while process.poll() is None:
+        while process.poll() is None:  # noqa: ASYNC110 - Popen has no event to wait for
             await asyncio.sleep(0.005)
         if process.stdin:
             process.stdin.close()

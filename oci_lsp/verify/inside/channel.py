@@ -1,4 +1,4 @@
-"""The driver's end of the pipe to the supervisor: numbered JSON lines that carry the run's nonce."""
+"""The driver's end of its pipe to the supervisor: numbered JSON lines with the run's nonce."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The negative control: the candidate's body is replaced by a raise, and the tests must turn red."""
+"""The negative control: without the candidate's body the tests must turn red."""
 
 import ast
 from typing import Any, Dict, Union

@@ -4,15 +4,17 @@ import ast
 import contextlib
 import linecache
 import os
+import re
 import traceback
 import types
 from typing import Any, Dict, List, Optional, Tuple
 
-from .snippets import FRAME_PREFIX, Mismatch
+from .snippets import FRAME_PREFIX, MismatchError
 
 _VALUE = 200
 _MESSAGE = 900
 _DETAILS = 6000
+_FUNCTION = re.compile(r"<(?:function|class) '?([\w.]+)'?(?: at 0x[0-9a-f]+)?>(?=\()")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 
 
@@ -52,9 +54,12 @@ class _Frame:
             return None
         best: Optional[ast.stmt] = None
         for node in ast.walk(tree):
-            if isinstance(node, ast.stmt) and node.lineno <= self.line <= (node.end_lineno or 0):
-                if best is None or node.lineno >= best.lineno:
-                    best = node
+            if (
+                isinstance(node, ast.stmt)
+                and node.lineno <= self.line <= (node.end_lineno or 0)
+                and (best is None or node.lineno >= best.lineno)
+            ):
+                best = node
         return best
 
 
@@ -89,9 +94,8 @@ class Explainer:
         path = self._candidate["path"]
         if isinstance(error, SyntaxError):
             return error.filename is not None and os.path.realpath(error.filename) == path
-        if isinstance(error, ImportError) and error.path:
-            if os.path.realpath(error.path) == path:
-                return True
+        if isinstance(error, ImportError) and os.path.realpath(error.path or "") == path:
+            return True
         return any(
             os.path.realpath(frame.f_code.co_filename) == path
             for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -125,7 +129,7 @@ class Explainer:
         return real.startswith(self._root + os.sep) and "site-packages" not in real
 
     def _message(self, error: BaseException, frames: List[_Frame]) -> str:
-        if isinstance(error, Mismatch) or not frames:
+        if isinstance(error, MismatchError) or not frames:
             return self._exception_line(error)
         statement = frames[-1].statement()
         if isinstance(error, AssertionError) and isinstance(statement, ast.Assert):
@@ -178,7 +182,7 @@ class Explainer:
         return message
 
     def _exception_line(self, error: BaseException) -> str:
-        if isinstance(error, Mismatch):
+        if isinstance(error, MismatchError):
             return str(error)
         text = "".join(traceback.format_exception_only(type(error), error)).strip()
         return text[len("AssertionError: ") :] if text.startswith("AssertionError: ") else text
@@ -223,7 +227,8 @@ class Explainer:
         return filename if relative.startswith(os.pardir) else relative
 
     def _details(self, error: BaseException, frames: List[_Frame]) -> str:
-        parts = [self._frame_text(frame) for frame in _without_repeats(frames)]
+        shown = [] if isinstance(error, MismatchError) else _without_repeats(frames)
+        parts = [self._frame_text(frame) for frame in shown]
         parts.append("\n".join("E   " + line for line in self._error_lines(error)))
         return cut("\n".join(parts), _DETAILS)
 
@@ -238,7 +243,9 @@ class Explainer:
         return "\n".join(lines)
 
     def _error_lines(self, error: BaseException) -> List[str]:
-        lines = self._exception_line(error).splitlines()
+        # pytest shows functions that are globals by their repr.
+        text = _FUNCTION.sub(r"\1", self._exception_line(error))
+        lines = text.splitlines()
         lines += [line for note in getattr(error, "__notes__", []) for line in note.splitlines()]
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if cause is not None:

@@ -16,7 +16,7 @@ from .probe import Probe
 
 
 def run(request: Dict[str, Any], channel: Channel) -> int:
-    """Run pytest over the request's tests; returns pytest's exit status (no verdict hangs on it)."""
+    """Run pytest over the request's tests; returns pytest's exit status, which proves nothing."""
     from _pytest.config import ConftestImportFailure, _prepareconfig
 
     tempfile.tempdir = request["capture"]
@@ -24,7 +24,7 @@ def run(request: Dict[str, Any], channel: Channel) -> int:
     try:
         config = _prepareconfig(_arguments(request), [plugin])
     except ConftestImportFailure as error:
-        cause = getattr(error, "cause", None) or getattr(error, "excinfo")[1]  # noqa: B009 - pytest 7
+        cause = getattr(error, "cause", None) or getattr(error, "excinfo")[1]  # noqa: B009 - pytest 7 has it
         channel.send("unusable", **plugin.explainer.collection(cause))
         return 4
     except (pytest.UsageError, ImportError, SystemExit) as error:
@@ -49,7 +49,9 @@ def _usage(error: BaseException) -> str:
 
 def _arguments(request: Dict[str, Any]) -> List[str]:
     """The command line: the project's own options stay, what would blind the plugin goes."""
-    arguments = ["-p", "no:cacheprovider", "-vv", "--maxfail=0", "--color=no", "--tb=short"]
+    arguments = ["-p", "no:cacheprovider", "--maxfail=0", "--color=no", "--tb=short"]
+    # The driver imports installed plugins ahead of pytest, which would warn of it.
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     if not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         arguments += ["-n0"] if find_spec("xdist") else []
         arguments += ["--no-cov"] if find_spec("pytest_cov") else []
@@ -94,7 +96,8 @@ class Plugin:
     def pytest_load_initial_conftests(self) -> None:
         """Capture files are open by now: temporary files may go where they always go."""
         tempfile.tempdir = None
-        self._probe.start()
+        if Probe.IS_CHEAP:
+            self._probe.start()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: Any) -> Optional[bool]:
@@ -140,7 +143,7 @@ class Plugin:
     def pytest_collection_finish(self, session: Any) -> None:
         """Tell the tests' ids and remember their code."""
         ids = [self._identify(item) for item in session.items]
-        for node_id, item in zip(ids, session.items):
+        for node_id, item in zip(ids, session.items):  # noqa: B905 - Python 3.9
             function = getattr(item, "function", None) or getattr(item, "obj", None)
             function = getattr(function, "__func__", function)
             code = getattr(function, "__code__", None)
@@ -148,6 +151,10 @@ class Plugin:
                 self._functions.append((node_id, function, code, code_digest(code)))
         self._replaceable = {name: dict(vars(owner)) for name, owner in _WATCHED.items()}
         self._channel.send("collected", ids=ids)
+        # Explanations are not to be truncated; asked for on the command line, it would make
+        # plugins print long headers.
+        session.config.option.verbose = 2
+        self._probe.start()
 
     def _identify(self, item: Any) -> str:
         """The node id relative to our root; pytest's own may be relative to another folder."""

@@ -12,8 +12,13 @@ _TOOL_IDS = (4, 3, 5, 2)  # 0 and 1 are for debuggers and coverage
 class Probe:
     """Watches for the first call of one function, matched by file, name and lines."""
 
+    # Below Python 3.12 every call of anything is seen until the first hit: imports would take
+    # twice as long. What is entered at import only is then left to the negative control.
+    IS_CHEAP = sys.version_info >= (3, 12)
+
     def __init__(self, candidate: Optional[Dict[str, Any]]) -> None:
         self.entered = False
+        self._started = False
         self._candidate = candidate
         self._tool: Optional[int] = None
         self._files: Dict[str, bool] = {}
@@ -23,9 +28,10 @@ class Probe:
             self._basename = os.path.basename(candidate["path"])
 
     def start(self) -> None:
-        """Begin watching, in every thread of this process."""
-        if self._candidate is None:
+        """Begin watching, in every thread of this process; once is enough."""
+        if self._candidate is None or self._started:
             return
+        self._started = True
         if sys.version_info >= (3, 12):
             self._start_monitoring()
         else:
@@ -34,7 +40,7 @@ class Probe:
 
     def stop(self) -> None:
         """End watching."""
-        if self._candidate is None:
+        if not self._started:
             return
         if sys.version_info >= (3, 12):
             if self._tool is not None:

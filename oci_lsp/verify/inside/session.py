@@ -63,12 +63,25 @@ def _say_hello(channel: Channel) -> None:
 
 def _preload(settings: Dict[str, Any]) -> None:
     names: List[str] = [*_PRELOAD_FIRST]
-    names += [name for name in settings.get("preload", []) if _is_installed(name, settings)]
+    installed = [*_plugins(), *settings.get("preload", [])]
+    names += [name for name in installed if _is_installed(name.partition(".")[0], settings)]
     for name in names:
         try:
             importlib.import_module(name)
         except Exception:
             continue
+
+
+def _plugins() -> List[str]:
+    """Modules of the installed pytest plugins, which take pytest most of its start."""
+    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        return []
+    found: Any = importlib.metadata.entry_points()
+    if hasattr(found, "select"):
+        entries = found.select(group="pytest11")
+    else:  # Python 3.9
+        entries = found.get("pytest11", [])
+    return [entry.value.partition(":")[0].strip() for entry in entries]
 
 
 def _is_installed(name: str, settings: Dict[str, Any]) -> bool:

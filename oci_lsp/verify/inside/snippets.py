@@ -16,7 +16,7 @@ FRAME_PREFIX = "<snippet "
 _Call = Callable[[], None]
 
 
-class Mismatch(AssertionError):
+class MismatchError(AssertionError):
     """An example of a doctest printed something else than it should."""
 
 
@@ -132,7 +132,7 @@ class _Runner(doctest.DocTestRunner):
     def report_failure(self, out: Any, test: Any, example: Any, got: str) -> None:
         source = example.source.strip()
         want = example.want.rstrip("\n") or "nothing"
-        raise Mismatch(
+        raise MismatchError(
             "{}\nprinted: {}\nexpected: {}".format(source, got.rstrip("\n") or "nothing", want)
         )
 

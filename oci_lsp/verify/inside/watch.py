@@ -73,9 +73,9 @@ class Watchdog:
         limit = self._memory_mb * _MEGABYTE
         stored = sum(max(0, _used_bytes(p) - before) for p, before in self._volumes.items())
         # The cheap figure counts pages shared after a fork more than once: confirm it.
-        if sum(map(_own_bytes, pids)) + stored > limit:
-            if sum(map(_proportional_bytes, pids)) + stored > limit:
-                return f"It used more than {self._memory_mb} MB (the limit is `verify.memoryMb`)"
+        likely = sum(map(_own_bytes, pids)) + stored > limit
+        if likely and sum(map(_proportional_bytes, pids)) + stored > limit:
+            return f"It used more than {self._memory_mb} MB (the limit is `verify.memoryMb`)"
         return ""
 
 
