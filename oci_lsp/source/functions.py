@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import textwrap
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 
-from tree_sitter import Node
-
-from oci_lsp.source.lines import Lines, width
+from oci_lsp.source.build import from_node, from_outline, outer_of
+from oci_lsp.source.elements import CommentBlock, Function, Span
+from oci_lsp.source.lines import Lines
 from oci_lsp.source.recovery import Outline, outlines
-from oci_lsp.source.syntax import Syntax, common_prefix, common_suffix, parse_python
+from oci_lsp.source.syntax import Syntax, common_prefix, common_suffix
+
+__all__ = [
+    "CommentBlock",
+    "Function",
+    "Module",
+    "Span",
+    "feedback_lines",
+    "feedback_spans",
+    "parse",
+]
 
 _STUB = re.compile(
     r"\s*+(?:(?:\.\.\.|pass\b|raise\s++NotImplementedError(?:\s*+\([^()]*\))?|;|#[^\r\n]*+)\s*+)*+"
@@ -26,61 +35,6 @@ _WORTH_REUSING = 20_000
 # A comment that is no description of anything: interpreter line, coding, rulers, tool switches.
 _NO_DESCRIPTION = re.compile(r"!|.*coding[:=]|\W*$|\s*(?:noqa|type:|mypy:|ruff:|pylint:|fmt:|%%)")
 _OTHER_VERSION = re.compile(r"@\s*(?:[\w.]+\.(?:setter|deleter)|(?:\w+\.)?overload)\b")
-
-
-@dataclass(frozen=True, order=True)
-class Span:
-    """A half-open stretch of text in code points, 0-based."""
-
-    start: int
-    end: int
-
-    def of(self, text: str) -> str:
-        return text[self.start : self.end]
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function or method as it stands in the buffer."""
-
-    name: str
-    qualname: str
-    """Dotted, without `<locals>`: `Cls.meth`, `outer.inner`."""
-    span: Span
-    """First decorator to the end of the body and its comments, without the last line end."""
-    definition: Span
-    """From `def` or `async` to the end of `span`."""
-    body: Span
-    signature: str
-    """From `def` or `async` through the colon."""
-    decorators: tuple[str, ...]
-    docstring: str | None
-    """Evaluated, not cleaned."""
-    docstring_span: Span | None
-    indent: str
-    """Leading white space of the `def` line."""
-    is_async: bool
-    owner: str | None
-    """Qualname of the class whose method it is."""
-    comment: Span | None
-    """Comment lines directly above, from the first `#` to the end of the last line."""
-    lines: tuple[int, int]
-    """First and last row of `span`, 0-based, inclusive."""
-    broken: bool
-    """The syntax tree has an error inside."""
-
-
-@dataclass(frozen=True)
-class CommentBlock:
-    """Comment lines that belong to no function."""
-
-    span: Span
-    """From the first `#` to the end of the last line."""
-    text: str
-    """Without `#` and common indentation; lines end in `\\n`."""
-    indent: str
-    line: int
-    """Row of the first line, 0-based."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +67,11 @@ class Module:
         """Every function, in order of its start; an outer one before its inner ones."""
         nodes = self.syntax.captures("(function_definition) @f", "f")
         found = [
-            self._from_node(n) for n in nodes if not self._region_at(self.syntax.start(_outer(n)))
+            from_node(self.syntax, n)
+            for n in nodes
+            if not self._region_at(self.syntax.start(outer_of(n)))
         ]
-        found += [self._from_outline(o) for region in self._regions for o in region.functions]
+        found += [from_outline(self.lines, o) for region in self._regions for o in region.functions]
         return tuple(sorted(found, key=lambda f: (f.span.start, -f.span.end)))
 
     @cached_property
@@ -240,7 +196,7 @@ class Module:
         if region:
             holding = [o for o in region.functions if o.start <= offset <= o.end]
             for outline in sorted(holding, key=lambda o: -o.start):
-                yield self._from_outline(outline)
+                yield from_outline(self.lines, outline)
             return
         byte = self.syntax.byte(offset)
         node = self.syntax.root.descendant_for_byte_range(byte, byte)
@@ -248,9 +204,9 @@ class Module:
             if node.type == "decorated_definition":
                 definition = node.child_by_field_name("definition")
                 if definition and definition.type == "function_definition":
-                    yield self._from_node(definition)
-            elif node.type == "function_definition" and _outer(node) == node:
-                yield self._from_node(node)
+                    yield from_node(self.syntax, definition)
+            elif node.type == "function_definition" and outer_of(node) == node:
+                yield from_node(self.syntax, node)
             node = node.parent
 
     @cached_property
@@ -288,154 +244,6 @@ class Module:
             if region.start <= offset <= region.end:
                 return region
         return None
-
-    def _from_node(self, node: Node) -> Function:
-        syntax, outer = self.syntax, _outer(node)
-        name = node.child_by_field_name("name")
-        names = [syntax.string(name) if name else ""]
-        owner: str | None = None
-        parent, direct = outer.parent, True
-        while parent:
-            if parent.type in ("class_definition", "function_definition"):
-                label = parent.child_by_field_name("name")
-                names.append(syntax.string(label) if label else "")
-                if direct and parent.type == "class_definition":
-                    owner = ""
-                direct = False
-            parent = parent.parent
-        names.reverse()
-        return self._build(
-            syntax,
-            node,
-            qualname=".".join(names),
-            owner=".".join(names[:-1]) if owner is not None else None,
-        )
-
-    def _build(self, syntax: Syntax, node: Node, *, qualname: str, owner: str | None) -> Function:
-        """A function of `syntax`, whose rows and columns are those of this module's text."""
-        outer, lines = _outer(node), syntax.lines
-        start, definition = syntax.start(outer), syntax.start(node)
-        colon, block = definition, node.child_by_field_name("body")
-        for child in node.children:
-            if child.type == ":":
-                colon = syntax.end(child)
-        statements = [c for c in block.children if c.is_named] if block else []
-        indent = lines.indent(lines.row(definition))
-        code_end = max(colon, syntax.end(statements[-1])) if statements else colon
-        end = self._with_comments(lines, code_end, width(indent))
-        body = Span(syntax.start(statements[0]) if statements else min(colon, end), end)
-        docstring, docstring_span = _docstring(syntax, statements)
-        return Function(
-            name=qualname.rpartition(".")[2],
-            qualname=qualname,
-            span=Span(start, end),
-            definition=Span(definition, end),
-            body=body,
-            signature=syntax.text[definition:colon],
-            decorators=tuple(syntax.raw(c) for c in outer.children if c.type == "decorator"),
-            docstring=docstring,
-            docstring_span=docstring_span,
-            indent=indent,
-            is_async=bool(node.children) and node.children[0].type == "async",
-            owner=owner,
-            comment=self._comment_above(lines, lines.row(start)),
-            lines=(lines.row(start), lines.row(end)),
-            broken=outer.has_error,
-        )
-
-    def _from_outline(self, outline: Outline) -> Function:
-        """A function of a broken region; read as a tree where its own text is sound."""
-        text, lines = self.text, self.lines
-        first = lines.start(lines.row(outline.start))
-        indent = lines.indent(lines.row(outline.definition))
-        opener = "if 1:\n" if indent else ""
-        alone, shift = Syntax(opener + text[first : outline.end]), first - len(opener)
-        nodes = alone.captures("(function_definition) @f", "f")
-        node = min(nodes, key=lambda n: n.start_byte, default=None)
-        sound = node is not None and not alone.root.has_error
-        if sound and node is not None and alone.start(node) + shift == outline.definition:
-            built = self._build(alone, node, qualname=outline.qualname, owner=outline.owner)
-            return self._moved(built, shift)
-        end = self._with_comments(lines, outline.end, width(indent))
-        header_end = max(outline.colon, outline.definition)
-        body = min(end, header_end + len(text[header_end:end]) - len(text[header_end:end].lstrip()))
-        return Function(
-            name=outline.name,
-            qualname=outline.qualname,
-            span=Span(outline.start, end),
-            definition=Span(outline.definition, end),
-            body=Span(body, end),
-            signature=text[outline.definition : header_end],
-            decorators=tuple(text[a:b] for a, b in outline.decorators),
-            docstring=None,
-            docstring_span=None,
-            indent=indent,
-            is_async=outline.is_async,
-            owner=outline.owner,
-            comment=self._comment_above(lines, lines.row(outline.start)),
-            lines=(lines.row(outline.start), lines.row(end)),
-            broken=True,
-        )
-
-    def _moved(self, built: Function, shift: int) -> Function:
-        def move(span: Span) -> Span:
-            return Span(span.start + shift, span.end + shift)
-
-        end = self._with_comments(self.lines, built.span.end + shift, width(built.indent))
-        start = built.span.start + shift
-        return replace(
-            built,
-            span=Span(start, end),
-            definition=Span(built.definition.start + shift, end),
-            body=Span(built.body.start + shift, end),
-            docstring_span=move(built.docstring_span) if built.docstring_span else None,
-            comment=self._comment_above(self.lines, self.lines.row(start)),
-            lines=(self.lines.row(start), self.lines.row(end)),
-        )
-
-    @staticmethod
-    def _with_comments(lines: Lines, end: int, columns: int) -> int:
-        """`end` moved past the comments behind and below that are indented as the body is."""
-        row = lines.row(end)
-        if "#" in lines.text[end : lines.end(row)]:
-            end = lines.start(row) + len(lines.content(row).rstrip())
-        for below in range(row + 1, len(lines)):
-            if lines.is_blank(below):
-                continue
-            if not lines.is_comment(below) or width(lines.indent(below)) <= columns:
-                break
-            end = lines.start(below) + len(lines.content(below).rstrip())
-        return end
-
-    @staticmethod
-    def _comment_above(lines: Lines, row: int) -> Span | None:
-        indent, first = lines.indent(row), row
-        while first > 0 and lines.is_comment(first - 1) and lines.indent(first - 1) == indent:
-            first -= 1
-        if first == row:
-            return None
-        return Span(lines.code_start(first), lines.end(row - 1))
-
-
-def _outer(node: Node) -> Node:
-    """The definition with its decorators."""
-    parent = node.parent
-    return parent if parent and parent.type == "decorated_definition" else node
-
-
-def _docstring(syntax: Syntax, statements: list[Node]) -> tuple[str | None, Span | None]:
-    first = next((s for s in statements if s.type != "comment"), None)
-    if first is None or first.type != "expression_statement":
-        return None, None
-    if [c.type for c in first.children] not in (["string"], ["concatenated_string"]):
-        return None, None
-    try:
-        value = ast.literal_eval(parse_python(f"({syntax.raw(first)})", mode="eval"))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None, None
-    if not isinstance(value, str):
-        return None, None
-    return value, Span(syntax.start(first), syntax.end(first))
 
 
 _recent: deque[Module] = deque(maxlen=8)

@@ -40,5 +40,7 @@ def _value(code: str) -> str:
         return code
 
 
-def is_async(signature: str) -> bool:
-    return signature.split(None, 1)[0] == "async"
+def has_annotations(signature: str) -> bool:
+    """Whether a `def` line through its colon annotates a parameter or the result."""
+    syntax = Syntax(signature + " ...\n")
+    return bool(syntax.captures("(type) @t", "t"))

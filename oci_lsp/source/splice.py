@@ -15,7 +15,7 @@ from oci_lsp.source.layout import Indentation, body_indentation, module_unit, re
 from oci_lsp.source.lines import newline_of, split_lines
 from oci_lsp.source.parts import Parts, comparable, sort_reply
 from oci_lsp.source.reply import extract_code, read_replies
-from oci_lsp.source.signature import is_async, parameters
+from oci_lsp.source.signature import has_annotations, parameters
 from oci_lsp.source.syntax import parse_python
 
 __all__ = ["Edit", "Spliced", "apply_edits", "extract_code", "minimal_edits", "splice"]
@@ -82,11 +82,14 @@ def _replaced(module: Module, target: Function, parts: Parts, *, keep_signature:
     """The target's new text: the user's head and docstring, the reply's body."""
     wanted, theirs = parts.wanted, parts.reply.module
     own_colon = target.definition.start + len(target.signature)
-    readable = parameters(target.signature) is not None
-    if keep_signature and readable:
+    kept = parameters(target.signature) is not None
+    if kept and keep_signature:
         _check_signature(target, wanted)
+    elif kept:
+        # A reply that only left the annotations out has no other signature in mind.
+        kept = _same_parameters(target, wanted) and not has_annotations(wanted.signature)
     newline = newline_of(target.span.of(module.text), newline_of(module.text))
-    if keep_signature and readable:
+    if kept:
         head = module.text[target.span.start : own_colon]
     else:
         lead = module.text[target.span.start : target.definition.start]
@@ -156,9 +159,13 @@ def _signature(parts: Parts, target: Function, newline: str) -> str:
     )
 
 
-def _check_signature(target: Function, wanted: Function) -> None:
+def _same_parameters(target: Function, wanted: Function) -> bool:
     same = parameters(target.signature) == parameters(wanted.signature)
-    if not same or is_async(target.signature) != is_async(wanted.signature):
+    return same and target.is_async == wanted.is_async
+
+
+def _check_signature(target: Function, wanted: Function) -> None:
+    if not _same_parameters(target, wanted):
         raise RejectedReplyError(
             f"the reply changes the signature of `{target.name}`; keep `{target.signature}` "
             "with its parameter names and defaults exactly"
