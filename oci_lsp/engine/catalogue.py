@@ -228,9 +228,14 @@ def local_source(ref: ModelRef) -> Path | None:
 
 
 def has_nf4(ref: ModelRef) -> bool:
-    """Whether its saved NF4 weights are whole and of today's format."""
+    """Whether its saved NF4 weights are here."""
+    return nf4_is_whole(ref.nf4_dir)
+
+
+def nf4_is_whole(folder: Path) -> bool:
+    """Whether a folder holds saved NF4 weights, complete and of today's format."""
     try:
-        manifest = json.loads((ref.nf4_dir / _MANIFEST).read_text("utf-8"))
+        manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("format") == NF4_FORMAT

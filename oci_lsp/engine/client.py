@@ -235,13 +235,13 @@ class EngineClient:
             for event in events
         ]
 
-    async def health(self) -> Health:
-        """State of our own engine.
+    async def health(self, *, touch: bool = False) -> Health:
+        """State of our own engine; `touch` counts as use, which puts off its idle end.
 
         Raises:
             EngineError: not reachable, or not one of ours.
         """
-        data = await self._get(f"{self._root}/health")
+        data = await self._get(f"{self._root}/health{'?touch=1' if touch else ''}")
         health = parse_health(data)
         if health is None:
             raise EngineError(f"The server at {self._where()} is not an oci-lsp engine")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-EXTENSIONS = ("greedy_first", "prediction")
+EXTENSIONS = ("greedy_first", "prediction", "stop_after_code")
 """Fields of a chat request that our engine understands beyond what every server does."""
 
 Message = Mapping[str, str]
@@ -28,6 +28,8 @@ class Request:
         stop: texts that end a candidate; they are not part of it.
         prediction: text that the reply is likely to repeat (the old function); speeds up decoding.
         greedy_first: candidate 0 is greedy whatever the temperature, the others are sampled.
+        stop_after_code: a candidate ends when its first fenced code block has been closed (our own
+            engine only; other servers go on).
     """
 
     messages: Sequence[Message]
@@ -39,6 +41,7 @@ class Request:
     stop: Sequence[str] = ()
     prediction: str | None = None
     greedy_first: bool = False
+    stop_after_code: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def chat_payload(request: Request, model: str, *, extensions: bool) -> dict[str,
         payload["stop"] = list(request.stop)
     if extensions and request.greedy_first:
         payload["greedy_first"] = True
+    if extensions and request.stop_after_code:
+        payload["stop_after_code"] = True
     if extensions and request.prediction:
         payload["prediction"] = {"type": "content", "content": request.prediction}
     return payload

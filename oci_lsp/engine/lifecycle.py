@@ -1,0 +1,290 @@
+"""Finds or starts the engine that the settings ask for; shows and stops those that run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from oci_lsp import paths
+from oci_lsp.engine import catalogue, devices, fetch
+from oci_lsp.engine.catalogue import ModelRef
+from oci_lsp.engine.client import EngineClient, Health
+from oci_lsp.engine.devices import Device
+from oci_lsp.engine.fetch import Consent, Progress
+from oci_lsp.engine.identity import Identity
+from oci_lsp.errors import EngineError, ModelError
+from oci_lsp.settings import EngineSettings
+
+# The host part of a URL means nothing on a unix socket.
+_SOCKET_URL = "http://engine"
+_POLL_SECONDS = 0.1
+# From the start of the process to its socket; generous, for a busy machine.
+_SOCKET_SECONDS = 60.0
+_STOP_SECONDS = 6.0
+_LOG_TAIL_LINES = 15
+
+
+async def connect(
+    settings: EngineSettings,
+    *,
+    progress: Progress | None = None,
+    consent: Consent | None = None,
+) -> EngineClient:
+    """A client of the engine that the settings ask for, once it is ready.
+
+    With `engine.url` set that server is used. Else the user's engine of this model, device and
+    version is found or started; what it needs is fetched before, with consent. `progress` is
+    called in this event loop's thread. Cancelling leaves a started engine to its idle time.
+
+    Raises:
+        ModelError: no such model, no room for it, or the `local` extra is not installed.
+        ConsentError: a download is needed and there was no yes.
+        EngineError: the server cannot be reached, or the engine did not start.
+    """
+    report = progress or (lambda _text, _fraction: None)
+    if settings.url:
+        return await _remote(settings)
+    devices.require_local()
+    device = await asyncio.to_thread(devices.detect, settings.device)
+    ref = await asyncio.to_thread(catalogue.resolve, settings.model, device)
+    _require_memory(ref, device)
+    identity = Identity.of(ref.name, ref.slug, device.kind)
+    process: subprocess.Popen[bytes] | None = None
+    if not await asyncio.to_thread(_alive, identity):
+        source = await fetch.ensure(ref, progress=report, consent=consent)
+        async with _lock(identity.start_lock):
+            if not await asyncio.to_thread(_alive, identity):
+                report("Starting the engine", 0.0)
+                process = _spawn(identity, source, ref.nf4_dir, settings.idle_minutes * 60)
+                await _until_listening(identity, process)
+    client = EngineClient(_SOCKET_URL, socket=identity.socket, model=ref.name)
+    try:
+        await _until_ready(client, identity, process, report)
+    except BaseException:
+        await client.aclose()
+        raise
+    return client
+
+
+async def _remote(settings: EngineSettings) -> EngineClient:
+    """A client of the server at `engine.url`; `auto` takes the first model that it lists."""
+    key = os.environ.get(settings.api_key_env) if settings.api_key_env else None
+    if settings.model not in ("", "auto"):
+        return EngineClient(settings.url, api_key=key, model=settings.model)
+    async with EngineClient(settings.url, api_key=key, model="") as asking:
+        models = await asking.models()
+    if not models:
+        raise EngineError(
+            f"The server at {settings.url} lists no models", "Name one in engine.model."
+        )
+    return EngineClient(settings.url, api_key=key, model=models[0])
+
+
+def _require_memory(ref: ModelRef, device: Device) -> None:
+    """Check that a model of the catalogue can run on the device at all.
+
+    Raises:
+        ModelError: it needs more memory than there is.
+    """
+    if ref.entry is None or ref.entry.memory_bytes <= device.memory_bytes:
+        return
+    fitting = [entry for entry in catalogue.entries() if entry.fits(device)]
+    best = max(fitting, key=lambda entry: entry.quality, default=None)
+    raise ModelError(
+        f"{ref.name} needs {ref.entry.memory_bytes / 1e9:.1f} GB, the {device.name} has "
+        f"{device.memory_bytes / 1e9:.1f} GB",
+        f"{best.name} would fit." if best else "Set engine.url to a server that has the memory.",
+    )
+
+
+def _alive(identity: Identity) -> bool:
+    """Whether the engine's process lives (it may not be ready yet)."""
+    import filelock
+
+    if not identity.alive_lock.exists():
+        return False
+    lock = filelock.FileLock(identity.alive_lock)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+@contextlib.asynccontextmanager
+async def _lock(path: Path) -> AsyncIterator[None]:
+    """Holds a file lock without blocking the event loop."""
+    import filelock
+
+    lock = filelock.FileLock(path)
+    while True:
+        try:
+            lock.acquire(blocking=False)
+            break
+        except filelock.Timeout:
+            await asyncio.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _spawn(
+    identity: Identity, source: Path, nf4_dir: Path, idle_seconds: float
+) -> subprocess.Popen[bytes]:
+    """Start the engine in a session of its own, its output in its log."""
+    command = [
+        sys.executable,
+        # The folder it is started in must not shadow its modules.
+        "-P",
+        "-m",
+        "oci_lsp.engine.process",
+        "--identity",
+        json.dumps(identity.as_json()),
+        "--source",
+        str(source),
+        "--nf4",
+        str(nf4_dir),
+        "--idle",
+        str(idle_seconds),
+    ]
+    with identity.log.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+    # It may end while this process lives on: a thread to wait for it leaves no zombie.
+    threading.Thread(target=process.wait, name="engine-reaper", daemon=True).start()
+    return process
+
+
+async def _until_listening(identity: Identity, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + _SOCKET_SECONDS
+    # Written after the socket listens.
+    while not identity.state_file.exists():
+        if process.poll() is not None:
+            raise _died(identity)
+        if time.monotonic() > end:
+            process.kill()
+            raise EngineError(
+                f"The engine did not open its socket within {_SOCKET_SECONDS:.0f} s",
+                f"Its log: {identity.log}",
+            )
+        await asyncio.sleep(_POLL_SECONDS / 2)
+
+
+async def _until_ready(
+    client: EngineClient,
+    identity: Identity,
+    process: subprocess.Popen[bytes] | None,
+    report: Progress,
+) -> None:
+    """Wait until the model is loaded, however long that takes, as long as the engine lives."""
+    while True:
+        health: Health | None = None
+        with contextlib.suppress(EngineError):
+            health = await client.health(touch=True)
+        if health is None:
+            # It ended meanwhile, or is so busy loading that it could not answer.
+            died = process.poll() is not None if process else False
+            if died or not await asyncio.to_thread(_alive, identity):
+                raise _died(identity)
+        elif health.status == "ready":
+            return
+        elif health.status == "error":
+            message, _, advice = health.detail.partition("\n")
+            raise ModelError(message, advice or f"The engine's log: {identity.log}")
+        else:
+            report(f"{identity.model}: {health.detail or 'loading'}", health.progress)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _died(identity: Identity) -> EngineError:
+    return EngineError(
+        "The engine process ended before it was ready",
+        f"The end of its log ({identity.log}):\n{log_tail(identity.log)}",
+    )
+
+
+def log_tail(log: Path) -> str:
+    """The last lines of an engine's log."""
+    try:
+        lines = log.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return "(no log)"
+    return "\n".join(lines[-_LOG_TAIL_LINES:]) or "(the log is empty)"
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """An engine of this user that lives; `started` in seconds since the epoch.
+
+    `health` is None while it does not answer.
+    """
+
+    identity: Identity
+    pid: int
+    started: float
+    health: Health | None
+
+
+async def status() -> tuple[EngineStatus, ...]:
+    """The engines of this user that live; what dead ones left is removed."""
+    found = []
+    for file in sorted(paths.runtime_dir().glob("engine-*.json")):
+        try:
+            state = json.loads(file.read_text("utf-8"))
+            pid, started = int(state.pop("pid")), float(state.pop("started"))
+            identity = Identity(**state)
+        except (OSError, ValueError, TypeError, KeyError):
+            # Half written, or of another version: an engine that lives can still be found by it.
+            continue
+        if not await asyncio.to_thread(_alive, identity):
+            identity.socket.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+            continue
+        health: Health | None = None
+        async with EngineClient(
+            _SOCKET_URL, socket=identity.socket, model=identity.model
+        ) as client:
+            with contextlib.suppress(EngineError):
+                health = await client.health()
+        found.append(EngineStatus(identity, pid, started, health))
+    return tuple(found)
+
+
+async def stop() -> int:
+    """End all engines of this user; how many there were. Returns when they are gone."""
+    engines = await status()
+    for engine in engines:
+        _signal(engine.pid, signal.SIGTERM)
+    end = time.monotonic() + _STOP_SECONDS
+    for engine in engines:
+        while await asyncio.to_thread(_alive, engine.identity):
+            if time.monotonic() > end:
+                _signal(engine.pid, signal.SIGKILL)
+            await asyncio.sleep(_POLL_SECONDS / 2)
+        engine.identity.socket.unlink(missing_ok=True)
+        engine.identity.state_file.unlink(missing_ok=True)
+    return len(engines)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Signal an engine; its lock has told that it lives, so the number is not another's by now."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
