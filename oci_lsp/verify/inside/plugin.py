@@ -207,11 +207,13 @@ class Plugin:
         """A plugin or conftest of the project raised outside of any test."""
         self._channel.send("internal", message=explain.cut(str(excrepr), 2000))
 
-    def pytest_sessionfinish(self) -> None:
-        """Tell what the run left behind: entered or not, and anything replaced."""
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Tell what the run left behind; every test is torn down, only summaries would follow."""
         self._probe.stop()
         self._channel.send("probe", entered=self._probe.entered)
         self._channel.send("integrity", changed=self._changed())
+        self._channel.send("end", status=int(exitstatus), error="")
 
     def _changed(self) -> List[str]:
         changed = [
