@@ -35,7 +35,8 @@ from oci_lsp.refine.trial import Trial, Trials, wanted_name
 from oci_lsp.refine.turn import Reply, replies
 from oci_lsp.settings import Settings
 from oci_lsp.source.functions import Function
-from oci_lsp.source.tests import test_source
+from oci_lsp.source.problems import syntax_error_outside
+from oci_lsp.source.testsource import test_source
 
 Connect = Callable[[], Awaitable[Engine]]
 
@@ -132,14 +133,12 @@ class _Job:
         return self.failed("turns", f"{self.limits.turns} turns")
 
     def check_source(self) -> None:
-        module, target = self.task.module, self.task.target
-        own = isinstance(target, Function) and target.broken
-        if module.broken and not own:
-            line = f" in line {module.error_line + 1}" if module.error_line is not None else ""
+        row = syntax_error_outside(self.task.module, self.task.target)
+        if row is not None:
             raise _EndError(
                 "error",
-                f"{self.task.path.name} has a syntax error{line}, outside {self.task.label}. "
-                "No test can run until it is mended.",
+                f"{self.task.path.name} has a syntax error in line {row + 1}, outside of "
+                f"{self.task.label}. No test can run until it is mended.",
             )
 
     def select_tests(self) -> None:
@@ -199,7 +198,9 @@ class _Job:
 
     def request(self, turn: int) -> Request:
         self.observe(Stage("generating", len(self.attempts) + 1, self.attempts_allowed(), turn))
-        self.standby = asyncio.create_task(self.verifier.prepare(), name="oci-lsp standby")
+        self.standby = asyncio.create_task(
+            self.verifier.prepare(self.trials.files), name="oci-lsp standby"
+        )
         target, limits = self.task.target, self.limits
         count = min(limits.candidates, limits.attempts - len(self.attempts))
         return Request(

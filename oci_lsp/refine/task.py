@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -32,7 +32,7 @@ class Engine(Protocol):
 class Verifier(Protocol):
     """The kernels' side, as the loop sees it; `oci_lsp.verify.pool.Verifier` is one."""
 
-    async def prepare(self) -> None: ...
+    async def prepare(self, sources: Iterable[Path] = ()) -> None: ...
 
     async def run(self, run: Run) -> Report: ...
 

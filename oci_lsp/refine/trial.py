@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
 import re
 import time
 from collections.abc import Mapping
@@ -42,10 +44,9 @@ def wanted_name(task: Task, selection: Selection) -> str:
         return task.target.name
     if named := _NAMED.search(task.target.text):
         return named.group(1) or named.group(2)
-    builtin = set(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
     for snippet in selection.snippets:
         for called in _CALLED.finditer(snippet.text):
-            if called.group(1) not in builtin | {"assert", "not", "and", "or", "in", "is", "if"}:
+            if not (hasattr(builtins, called.group(1)) or keyword.iskeyword(called.group(1))):
                 return called.group(1)
     return ""
 
@@ -76,6 +77,12 @@ class Trials:
         """The selected tests for the user's eyes; lines count from 1."""
         lines = (f"{item.kind} in line {item.line + 1}" for item in self.selection.snippets)
         return (*self.selection.node_ids, *lines)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that a run imports first: a standby kernel loads ahead what they need."""
+        tests = (self.task.root / name.partition("::")[0] for name in self.selection.node_ids)
+        return tuple(dict.fromkeys((self.task.path, *tests)))
 
     def select(self) -> Selection:
         """Find the test.

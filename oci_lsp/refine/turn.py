@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Reply:
 
 async def replies(
     engine: Engine, request: Request, observe: Callable[[Token], None]
-) -> AsyncIterator[Reply]:
+) -> AsyncGenerator[Reply]:
     """The candidates of one request in the order in which they end.
 
     The stream is read on while a candidate is being tested, so that the model never waits for

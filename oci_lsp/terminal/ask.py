@@ -37,10 +37,10 @@ def asker(
 async def _line() -> str:
     """A line from the terminal; cancelled at once by Ctrl-C, which a thread would not be."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(sys.stdin, lambda: ready.done() or ready.set_result(None))
+    ready = asyncio.Event()
+    loop.add_reader(sys.stdin, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(sys.stdin)
     return sys.stdin.readline()

@@ -51,13 +51,14 @@ async def test_never_right_ends_at_the_turns_and_says_how_the_best_one_failed(tm
     assert (result.outcome, result.limit, result.text) == ("failed", "turns", None)
     assert result.diff == ""
     assert "2 attempts" in result.message
-    assert "assert" in result.message
+    assert "add(2, 3) returned 6, expected 5" in result.message
 
 
 async def test_the_first_that_passes_wins_and_the_rest_are_cancelled(tmp_path):
     root = calc(tmp_path)
     slow = fenced("def add(a, b):\n    return " + " + ".join(["0"] * 400) + "\n")
-    script = Reply((wrong(0), fenced(RIGHT), slow), delay=0.02)
+    right = fenced(RIGHT, prose="This one takes a little longer to write:")
+    script = Reply((wrong(0), right, slow), delay=0.02)
     with ScriptedEngine([script]) as engine:
         result = await solve(task(root, "calc.py", "add"), engine, refine={"candidates": 3})
         engine.wait("disconnected")
