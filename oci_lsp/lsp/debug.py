@@ -6,7 +6,6 @@ import inspect
 import json
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types as lsp
@@ -41,6 +40,8 @@ def print_information(server: Server) -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # 20 ms that the start can spare
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,0 +1,145 @@
+"""What is offered where: kinds, commands, diagnostics, and how fast on a long file."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from lsprotocol import types as lsp
+
+from tests.lsp.editor import capabilities, editor
+from tests.projects import BUGGY, calc, write
+
+FIX, GENERATE = "refactor.rewrite.fix", "refactor.rewrite.generate"
+
+SOURCE = '''\
+import os
+
+# function: slugify(text) -> lower-case words joined by dashes
+
+
+class Cart:
+    # counts the things
+    def total(self):
+        return self.a - self.b
+
+    @property
+    def size(self):
+        """How many."""
+        raise NotImplementedError
+
+
+X = 1
+'''
+
+
+def diagnostic(line: int, message: str = "undefined name 'c'") -> lsp.Diagnostic:
+    here = lsp.Range(lsp.Position(line, 4), lsp.Position(line, 9))
+    return lsp.Diagnostic(here, message, severity=lsp.DiagnosticSeverity.Error, source="ruff")
+
+
+async def test_a_function_a_stub_and_a_comment_get_what_suits_them(tmp_path):
+    root = write(tmp_path, {"shop.py": SOURCE})
+    async with editor(root) as ed:
+        ed.open("shop.py")
+        offered = {
+            marker: [(a.kind, a.command.command) for a in await ed.actions("shop.py", marker)]
+            for marker in ("import os", "slugify", "counts", "def total", "self.a", "size", "X = ")
+        }
+    fix, generate = [(FIX, "oci_lsp.fixFunction")], [(GENERATE, "oci_lsp.generateFunction")]
+    assert offered == {
+        "import os": [],
+        "slugify": generate,
+        "counts": fix,
+        "def total": fix,
+        "self.a": fix,
+        "size": generate,
+        "X = ": [],
+    }
+
+
+async def test_a_quickfix_echoes_the_diagnostics_it_answers_and_no_others(tmp_path):
+    root = write(tmp_path, {"shop.py": SOURCE})
+    inside, outside = diagnostic(8), diagnostic(0, "unused import")
+    async with editor(root) as ed:
+        ed.open("shop.py")
+        actions = await ed.actions("shop.py", "self.a", diagnostics=[inside, outside])
+        none = await ed.actions("shop.py", "self.a", diagnostics=[outside])
+    assert [action.kind for action in actions] == ["quickfix", FIX]
+    assert list(actions[0].diagnostics) == [inside]
+    assert "undefined name 'c'" in actions[0].title
+    (argument,) = actions[0].command.arguments
+    assert argument["qualifiedName"] == "Cart.total"
+    assert argument["version"] == 1
+    assert [d["message"] for d in argument["diagnostics"]] == ["undefined name 'c'"]
+    assert [action.kind for action in none] == [FIX]
+
+
+@pytest.mark.parametrize(
+    ("only", "kinds"),
+    [
+        (["quickfix"], ["quickfix"]),
+        (["refactor"], [FIX]),
+        (["refactor.rewrite"], [FIX]),
+        ([FIX], [FIX]),
+        ([GENERATE], []),
+        (["source.organizeImports"], []),
+        (["refactor.rew"], []),
+    ],
+)
+async def test_only_the_kinds_asked_for(tmp_path, only, kinds):
+    root = write(tmp_path, {"shop.py": SOURCE})
+    async with editor(root) as ed:
+        ed.open("shop.py")
+        actions = await ed.actions("shop.py", "self.a", only=only, diagnostics=[diagnostic(8)])
+    assert [action.kind for action in actions] == kinds
+
+
+async def test_a_client_without_literals_gets_commands(tmp_path):
+    root = calc(tmp_path)
+    async with editor(root, client=capabilities(literals=False)) as ed:
+        ed.open("calc.py")
+        actions = await ed.actions("calc.py", "def add")
+    assert [action.command for action in actions] == ["oci_lsp.fixFunction"]
+
+
+async def test_a_broken_buffer_and_a_buffer_of_another_language(tmp_path):
+    root = write(tmp_path, {"calc.py": BUGGY, "notes.txt": BUGGY})
+    async with editor(root) as ed:
+        ed.open("calc.py", "x = (\n\n\n" + BUGGY)
+        assert [a.kind for a in await ed.actions("calc.py", "return")] == [FIX]
+        uri = ed.open("notes.txt")
+        ed.client.text_document_did_close(
+            lsp.DidCloseTextDocumentParams(lsp.TextDocumentIdentifier(uri))
+        )
+        item = lsp.TextDocumentItem(uri, "plaintext", 1, BUGGY)
+        ed.client.text_document_did_open(lsp.DidOpenTextDocumentParams(item))
+        assert await ed.actions("notes.txt", "return") == []
+
+
+async def test_lines_end_where_the_protocol_says(tmp_path):
+    """A form feed and a line separator end no line; pygls' own buffers take them for ends."""
+    root = calc(tmp_path, f"# page\fone\u2028two\n\f\n{BUGGY}")
+    async with editor(root) as ed:
+        ed.open("calc.py")
+        ed.type("calc.py", "a - b", "a ** b")
+        (action,) = await ed.actions("calc.py", "a ** b")
+        assert action.command.arguments[0]["qualifiedName"] == "add"
+        assert action.command.arguments[0]["position"] == {"line": 2, "character": 0}
+
+
+async def test_ten_thousand_lines_stay_quick_while_the_user_types(tmp_path):
+    body = "\n\n".join(f"def f{i}(a, b):\n    # add\n    return a + b + {i}" for i in range(2500))
+    root = write(tmp_path, {"long.py": body + "\n"})
+    async with editor(root) as ed:
+        ed.open("long.py")
+        assert ed.text("long.py").count("\n") > 9_900
+        await ed.actions("long.py", "def f0(")
+        spent = []
+        for i in range(0, 2500, 125):
+            ed.type("long.py", f"b + {i}\n", f"b + {i} \n")
+            started = time.perf_counter()
+            assert len(await ed.actions("long.py", f"def f{i}(")) == 1
+            spent.append(time.perf_counter() - started)
+    # The aim is 50 ms on a quiet machine (scripts/bench_latency.py); this one may be busy.
+    assert sorted(spent)[len(spent) // 2] < 0.15
