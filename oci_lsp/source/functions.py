@@ -216,6 +216,7 @@ class Module:
             return ()
         torn: list[tuple[int, int]] = []
         open_since: int | None = None
+        above: int | None = None
         for node in self.syntax.root.children:
             trusted = (
                 node.start_point.column == 0
@@ -223,10 +224,13 @@ class Module:
                 and node.type.endswith(("_statement", "_definition", "comment"))
             )
             if not trusted and open_since is None:
-                open_since = node.start_point.row
+                # A class above may go on below the error.
+                open_since = node.start_point.row if above is None else above
             elif trusted and open_since is not None and node.type != "comment":
                 torn.append((open_since, node.start_point.row - 1))
                 open_since = None
+            if node.type != "comment":
+                above = node.start_point.row if node.type.endswith("_definition") else None
         if open_since is not None:
             torn.append((open_since, len(self.lines) - 1))
         return tuple(

@@ -33,7 +33,9 @@ def normalise(text: str) -> str:
 
 def width(indent: str) -> int:
     """Columns of leading white space as Python counts them: a tab goes to a multiple of 8."""
-    return len(indent.rpartition("\f")[2].expandtabs(8))
+    if indent.isspace() and ("\t" in indent or "\f" in indent):
+        return len(indent.rpartition("\f")[2].expandtabs(8))
+    return len(indent)
 
 
 class Lines:

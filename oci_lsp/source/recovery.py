@@ -54,11 +54,12 @@ class _Open:
 
 @dataclass
 class _Logical:
-    """A statement line: its rows and the first colon outside brackets."""
+    """A statement line: its rows, its first colon outside brackets (or -1), where its code ends."""
 
     first: int
     last: int
     colon: int
+    end: int
 
 
 def outlines(lines: Lines, first: int, last: int) -> list[Outline]:
@@ -70,9 +71,13 @@ def outlines(lines: Lines, first: int, last: int) -> list[Outline]:
     for logical in _logical_lines(lines, first, last):
         start = lines.code_start(logical.first)
         columns = width(lines.indent(logical.first))
-        while stack and columns <= stack[-1].columns:
-            done.append((stack.pop(), previous))
         header = _HEADER.match(lines.text, start)
+        opens = bool(header) or lines.text[start] == "@" or logical.colon == logical.end - 1
+        while stack and columns <= stack[-1].columns:
+            # A torn line at the margin does not end a class: its methods may go on below.
+            if stack[-1].kind == "class" and not opens:
+                break
+            done.append((stack.pop(), previous))
         if header:
             stack.append(_opened(header, logical, columns, stack, tuple(decorators)))
             decorators = []
@@ -129,12 +134,31 @@ def _logical_lines(lines: Lines, first: int, last: int) -> Iterator[_Logical]:
     """Statement lines, brackets and strings followed as far as they make sense."""
     row = first
     while row <= last:
-        if lines.is_blank(row) or lines.is_comment(row):
+        content = lines.content(row)
+        code = content.strip()
+        if not code or code[0] == "#":
             row += 1
             continue
-        logical = _one(lines, row, last)
+        if _is_whole(code):
+            end = lines.start(row) + len(content.rstrip())
+            logical = _Logical(row, row, end - 1 if code[-1] == ":" else -1, end)
+        else:
+            logical = _one(lines, row, last)
         yield logical
         row = logical.last + 1
+
+
+def _is_whole(code: str) -> bool:
+    """Most lines are: a statement that ends on its line, and no header whose colon matters."""
+    return (
+        code.count("(") == code.count(")")
+        and code.count("[") == code.count("]")
+        and code.count("{") == code.count("}")
+        and code[-1] != "\\"
+        and '"""' not in code
+        and "'''" not in code
+        and not _HEADER.match(code)
+    )
 
 
 def _one(lines: Lines, first: int, last: int) -> _Logical:
@@ -158,7 +182,7 @@ def _one(lines: Lines, first: int, last: int) -> _Logical:
         if row >= last or not (joined or (depth and _continues(lines, row + 1, columns))):
             while row > first and lines.is_blank(row):
                 row -= 1
-            return _Logical(first, row, colon)
+            return _Logical(first, row, colon, lines.start(row) + len(lines.content(row).rstrip()))
         row += 1
         position = lines.start(row)
 
