@@ -46,10 +46,10 @@ def compose(summary: str, tests: Sequence[TestResult], printed: str) -> str:
     if len(bad) > _SHOWN:
         names = ", ".join(test.id for test in bad[_SHOWN : _SHOWN + 10])
         parts.append(f"{len(bad) - _SHOWN} more did not pass: {names}")
-    if not bad or not any(test.message for test in bad):
+    if not any(test.message and test.message in summary for test in bad):
         parts.insert(0, summary)
-        if printed.strip():
-            parts.append("Printed:\n" + cut(printed.strip(), _OUTPUT))
+    if printed.strip():
+        parts.append("Printed:\n" + cut(printed.strip(), _OUTPUT))
     return cut("\n\n".join(parts), _LIMIT)
 
 

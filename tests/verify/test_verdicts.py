@@ -258,7 +258,8 @@ async def test_other_pythons(project: Project, tmp_path: Path, version: str):
             pytest.skip(f"python{version} has no pytest, and ours may be too new for it")
         python = str(_with_our_pytest(python, tmp_path / "venv"))
     project.set(interpreter=python)
-    assert (await project.verify(GOOD)).verdict == "passed"
+    report = await project.verify(GOOD)
+    assert report.verdict == "passed", report.feedback
     assert (await project.verify(BAD)).tests[0].message == "add(2, 3) returned -1, expected 5"
     project.write("tests/test_calc.py", "import calc\n\ndef test_add():\n    assert True\n")
     assert (await project.verify(GOOD)).verdict == "vacuous"
@@ -267,10 +268,14 @@ async def test_other_pythons(project: Project, tmp_path: Path, version: str):
 def _with_our_pytest(python: str, venv: Path) -> Path:
     subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
     (site,) = venv.glob("lib/python3.*/site-packages")
-    for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments"):
+    for name in ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "py"):
         spec = importlib.util.find_spec(name)
         assert spec is not None and spec.origin is not None
-        (site / name).symlink_to(Path(spec.origin).parent)
+        origin = Path(spec.origin)
+        origin = origin.parent if origin.name == "__init__.py" else origin
+        (site / origin.name).symlink_to(origin)
+        for metadata in origin.parent.glob(f"{name}-*.dist-info"):
+            (site / metadata.name).symlink_to(metadata)
     return venv
 
 

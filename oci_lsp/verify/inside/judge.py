@@ -138,7 +138,8 @@ def _results(request: Mapping[str, Any], run: RunRecord) -> list[dict[str, Any]]
     tests += [
         _empty(node_id, "missing", "no such test")
         for node_id in request["node_ids"]
-        if not any(_belongs(found, node_id) for found in collected) and (run.ended or collected)
+        if not any(_belongs(found, node_id) for found in collected)
+        and (run.of("collected") or run.of("unusable"))
     ]
     return tests
 
