@@ -219,7 +219,7 @@ class Module:
         above: int | None = None
         for node in self.syntax.root.children:
             trusted = (
-                node.start_point.column == 0
+                self.syntax.at_margin(node)
                 and not node.has_error
                 and node.type.endswith(("_statement", "_definition", "comment"))
             )

@@ -154,7 +154,7 @@ def _head_imports(module: Module, before: int) -> list[Node]:
     for node in module.syntax.root.children:
         if node.type.endswith("_definition") or module.syntax.start(node) >= before:
             break
-        if node.type in KINDS and node.start_point.column == 0:
+        if node.type in KINDS and module.syntax.at_margin(node):
             found.append(node)
     return found
 

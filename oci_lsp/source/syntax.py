@@ -106,6 +106,11 @@ class Syntax:
         part = self.text[self.lines.start(row) : offset]
         return self._byte_starts[row] + len(part.encode("utf-8", _ERRORS))
 
+    def at_margin(self, node: Node) -> bool:
+        """The node starts its line without indentation; a byte order mark is none."""
+        column = node.start_point.column
+        return not column or (column == 3 and not node.start_byte - 3 and self.text[0] == "\ufeff")
+
     def string(self, node: Node) -> str:
         return self._data[node.start_byte : node.end_byte].decode("utf-8", _ERRORS)
 
