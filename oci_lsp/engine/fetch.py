@@ -65,11 +65,16 @@ async def ensure(
 
 
 def _in_this_loop(progress: Progress | None) -> Progress:
-    """The callback, always called in the event loop's thread, whichever thread reports."""
+    """The callback, called in this event loop's thread whichever thread reports, with news only."""
     loop = asyncio.get_running_loop()
 
+    told: tuple[str, int | None] | None = None
+
     def report(text: str, fraction: float | None) -> None:
-        if progress is not None:
+        nonlocal told
+        news = (text, None if fraction is None else int(fraction * 100))
+        if progress is not None and news != told:
+            told = news
             loop.call_soon_threadsafe(progress, text, fraction)
 
     return report

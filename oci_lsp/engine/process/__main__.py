@@ -82,8 +82,12 @@ def _serve(
     from oci_lsp.engine.process.worker import Worker
 
     def load(report: Callable[[str, float], None]) -> Loaded:
+        from transformers.utils import logging as transformers_logging
+
         from oci_lsp.engine.process.model import load as load_model
 
+        # Bars are for terminals; the log and the clients get our own reports.
+        transformers_logging.disable_progress_bar()
         return load_model(source, nf4, identity.device, report)
 
     worker = Worker(load)
