@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from tree_sitter import Node
 from oci_lsp.errors import RejectedReplyError
 from oci_lsp.source.functions import Function, Module
 from oci_lsp.source.lines import normalise
-from oci_lsp.source.syntax import parse_python
+from oci_lsp.source.syntax import Syntax, parse_python
 
 _OPEN = re.compile(r"^(?P<before>.*?)(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^`]*$")
 _CLOSE = re.compile(r"^(?P<code>.*?)(?P<fence>`{3,}|~{3,})[ \t]*$")
@@ -21,6 +22,8 @@ _CODE_START = re.compile(
 )
 _DEFINITION = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
 _MAX_FENCES = 8
+# Broken statements after the function that are cut off, one by one.
+_MAX_CUTS = 20
 _ASK = "answer with the whole function in one ```python block"
 
 
@@ -174,14 +177,29 @@ def read_code(block: Block, name: str = "") -> Reply:
     last_definition = max(
         (row for row, line in enumerate(lines) if _defines(line, name)), default=len(lines)
     )
-    margin = _margin(lines[last_definition]) if last_definition < len(lines) else ""
-    for row in range(len(lines) - 1, last_definition, -1):
+    shorter: _Problem | None = problem
+    for _ in range(_MAX_CUTS):
+        row = _cut(lines, last_definition, shorter.row if shorter else 0)
+        if row is None:
+            break
+        lines = lines[:row]
+        text = "\n".join(lines).rstrip() + "\n"
+        shorter = _problem(text)
+        if shorter is None:
+            return Reply(text, opened=opened)
+    end = "" if block.closed else "; the reply stopped before its end, so keep it short"
+    raise RejectedReplyError(f"the code does not parse: {problem.words}{end}")
+
+
+def _cut(lines: Sequence[str], definition: int, error: int) -> int | None:
+    """The statement with the error, where it comes after the wanted function: cut from here."""
+    if definition >= len(lines):
+        return None
+    margin = _margin(lines[definition])
+    for row in range(min(error, len(lines) - 1), definition, -1):
         if lines[row].strip() and len(_margin(lines[row])) <= len(margin):
-            shorter = "\n".join(lines[:row]).rstrip() + "\n"
-            if _problem(shorter) is None:
-                return Reply(shorter, opened=opened)
-    cut = "" if block.closed else "; the reply stopped before its end, so keep it short"
-    raise RejectedReplyError(f"the code does not parse: {problem}{cut}")
+            return row
+    return None
 
 
 def _margin(line: str) -> str:
@@ -213,18 +231,28 @@ def _openable(code: str) -> tuple[str, bool]:
     return "if True:\n" + "\n".join(lines), True
 
 
-def _problem(code: str) -> str | None:
-    """Why the code does not parse; None where it does, in our Python or a newer one."""
+@dataclass(frozen=True)
+class _Problem:
+    """Why code does not parse, and the row (0-based) at which the parser gave up."""
+
+    words: str
+    row: int
+
+
+def _problem(code: str) -> _Problem | None:
+    """None where the code parses, in our Python or a newer one."""
     try:
         parse_python(code)
     except SyntaxError as error:
+        row = (error.lineno or 1) - 1
         # Grammar newer than the Python we run on is fine: the project's own may know it.
         if not isinstance(error, IndentationError):
-            module = Module(code)
-            if not module.broken and module.syntax.has_newer_grammar:
-                return None
+            syntax = Syntax(code)
+            if syntax.has_newer_grammar:
+                if not syntax.root.has_error:
+                    return None
+                row = max(row, syntax.first_error_row)
         lines = code.split("\n")
-        row = (error.lineno or 1) - 1
         line = lines[row].strip() if 0 <= row < len(lines) else ""
-        return f"{error.msg}" + (f" at the line `{line}`" if line else "")
+        return _Problem(f"{error.msg}" + (f" at the line `{line}`" if line else ""), row)
     return None

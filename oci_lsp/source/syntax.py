@@ -78,6 +78,17 @@ class Syntax:
         """It may need a newer Python than ours: type parameters, nested quotes in f-strings."""
         return bool(self.captures(_NEWER, "newer"))
 
+    @property
+    def first_error_row(self) -> int:
+        """Row of the first node that is an error or missing; 0 where there is none."""
+        node = self.root
+        while node.has_error and not (node.is_error or node.is_missing):
+            child = next((c for c in node.children if c.has_error or c.is_missing), None)
+            if child is None:
+                break
+            node = child
+        return node.start_point.row if node.has_error else 0
+
     @cached_property
     def _byte_starts(self) -> list[int] | None:
         """Byte at which each row starts; None where bytes and code points coincide."""
