@@ -61,8 +61,9 @@ def _fit(pieces: Iterable[str], room: int, what: str, gap: str = "\n") -> str:
             continue
         used += len(gap) + len(piece)
         kept.append(piece)
-    if left and room > 0:
-        kept.append(f"# ... {left} {what} not shown")
+    mark = f"# ... {left} {what} not shown"
+    if left and len(mark) <= room:
+        kept.append(mark)
     return gap.join(kept)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,31 +97,51 @@ def _hits(
     relative = path.relative_to(root)
     own = path == wanted.path
     package = relative.parts[:-1]
-    words: set[str] = {wanted.word} if own else set()
-    owners: set[str] = {wanted.exported} if own and wanted.owner else set()
-    for one in (file, *fixtures):
-        for binding in one.bindings:
-            aliases, owner_aliases = _reached(binding, wanted, names, package)
-            words |= aliases
-            owners |= owner_aliases
-    if not words:
+    reach = [_reach(one, wanted, names, package) for one in (file, *fixtures)]
+    if own:
+        reach[0] = _Reach(frozenset({wanted.word}), frozenset({wanted.exported}))
+    if not any(one.words for one in reach):
         return
+    origin = {id(d): at for at, one in enumerate(fixtures, 1) for d in one.definitions.values()}
     for test in file.tests:
         needed = file.needed(test, [one.definitions for one in fixtures])
-        mentioned = frozenset[str]().union(*(d.mentions for d in needed))
+        used = [(d.mentions, reach[origin.get(id(d), 0)]) for d in needed]
         itself = own and test.name == wanted.name
-        if itself or _mentions(mentioned, words):
+        if wanted.owner is None:
+            is_hit = any(one.words & mentions for mentions, one in used)
+        else:
+            # A method's name is said on an instance, which another file may have made.
+            words = reach[0].words.union(*(one.words for _, one in used))
+            is_hit = any(words & mentions for mentions, _ in used)
+        if itself or is_hit:
+            direct = bool(reach[0].words & test.definition.mentions)
             yield _Hit(
                 node_id=f"{relative.as_posix()}::{test.suffix}",
-                rank=_rank(
-                    relative, test, wanted, root, direct=_mentions(test.definition.mentions, words)
-                ),
-                names_owner=itself or bool(owners & mentioned),
+                rank=_rank(relative, test, wanted, root, direct=direct),
+                names_owner=itself or any(one.owners & mentions for mentions, one in used),
             )
 
 
-def _mentions(mentioned: frozenset[str], words: Iterable[str]) -> bool:
-    return not mentioned.isdisjoint(words)
+@dataclass(frozen=True)
+class _Reach:
+    """What a file's imports make of its words."""
+
+    words: frozenset[str] = frozenset()
+    """Those that mean the function."""
+    owners: frozenset[str] = frozenset()
+    """Those that mean its class, or the module or package that holds it."""
+
+
+def _reach(
+    file: TestFile, wanted: Wanted, names: frozenset[str], package: tuple[str, ...]
+) -> _Reach:
+    words: set[str] = set()
+    owners: set[str] = set()
+    for binding in file.bindings:
+        more_words, more_owners = _reached(binding, wanted, names, package)
+        words |= more_words
+        owners |= more_owners
+    return _Reach(frozenset(words), frozenset(owners))
 
 
 def _reached(

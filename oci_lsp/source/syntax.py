@@ -139,6 +139,13 @@ class Syntax:
         found = self.captures("(identifier) @name", "name", node)
         return frozenset(self.string(item) for item in found)
 
+    def plain_names(self, node: Node) -> frozenset[str]:
+        """Identifiers below the node that are no attribute: what a scope is searched for."""
+        attributes = self.captures("(attribute attribute: (identifier) @a)", "a", node)
+        places = {item.start_byte for item in attributes}
+        found = self.captures("(identifier) @name", "name", node)
+        return frozenset(self.string(item) for item in found if item.start_byte not in places)
+
     def tokens(self, node: Node) -> tuple[str, ...]:
         """Leaves of the node without comments and layout: equal code has equal tokens.
 

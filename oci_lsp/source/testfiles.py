@@ -37,6 +37,8 @@ class Definition:
     span: Span
     mentions: frozenset[str]
     """Identifiers inside, parameters (fixtures) and decorators included."""
+    names: frozenset[str]
+    """Those that are no attributes: they may mean a definition of the file."""
 
 
 @dataclass(frozen=True)
@@ -131,23 +133,22 @@ class TestFile:
 
     def needed(self, test: Test, more: Iterable[Mapping[str, Definition]] = ()) -> list[Definition]:
         """The definitions that the test leans on, itself first, directly or through others."""
-        scopes = [*self.scope(test), *more]
+        inner, outer = self.scope(test)[:-1], [self.definitions, *more]
         found = [test.definition]
-        waiting = list(test.definition.mentions)
-        for scope in scopes[:-1] if test.owners else []:
-            waiting += [name for name in scope if name in _SET_UP]
-        waiting += [name for name in self.definitions if name in _SET_UP]
+        set_up = [name for scope in (*inner, self.definitions) for name in scope if name in _SET_UP]
+        waiting = [*set_up, *test.definition.mentions]
+        plain = set(set_up) | test.definition.names
         seen = {test.name}
         while waiting:
             name = waiting.pop()
-            if name in seen:
+            scopes = [*inner, *outer] if name in plain else inner
+            definition = next((scope[name] for scope in scopes if name in scope), None)
+            if definition is None or name in seen:
                 continue
             seen.add(name)
-            for scope in scopes:
-                if name in scope and scope[name] not in found:
-                    found.append(scope[name])
-                    waiting += scope[name].mentions
-                    break
+            found.append(definition)
+            waiting += definition.mentions
+            plain |= definition.names
         return found
 
     def _read(self, nodes: Iterable[Node]) -> None:
@@ -156,7 +157,7 @@ class TestFile:
 
     def _definition(self, name: str, node: Node) -> Definition:
         span = Span(self._syntax.start(node), self._syntax.end(node))
-        return Definition(name, span, self._syntax.names(node))
+        return Definition(name, span, self._syntax.names(node), self._syntax.plain_names(node))
 
     def _syntax_kind(self, definition: Definition) -> str:
         text = self.text(definition.span)
