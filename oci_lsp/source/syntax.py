@@ -100,7 +100,11 @@ class Syntax:
         return self._offset(node.start_byte, node.start_point.row)
 
     def end(self, node: Node) -> int:
-        return self._offset(node.end_byte, node.end_point.row)
+        byte = node.end_byte
+        # To the grammar the CR of a CRLF is the last character of a comment.
+        if node.type == "comment" and self._data[byte - 1 : byte] == b"\r":
+            byte -= 1
+        return self._offset(byte, node.end_point.row)
 
     def _offset(self, byte: int, row: int) -> int:
         if self._byte_starts is None:
