@@ -44,7 +44,7 @@ async def apply(server: Server, uri: str, task: Task, result: Result) -> Result:
             continue
         refusal = await _send(server, document, edits, f"oci-lsp: {task.label}")
         if not refusal:
-            return _made(task, result, document, text)
+            return await asyncio.to_thread(_made, task, result, document, text)
         if server.documents.get(uri) is document:
             return _not_made(task, result, "error", f"the editor refused the edit: {refusal}")
     return _not_made(task, result, "stale", f"{task.path.name} is not what it was: {refusal}")
@@ -85,9 +85,9 @@ def workspace_edit(
 
 
 def _made(task: Task, result: Result, document: Document, text: str) -> Result:
-    message = result.message
-    if document.text != task.module.text:
-        message += " The file had changed around it meanwhile; the edit fits its present text."
+    if document.text == task.module.text:
+        return result
+    message = f"{result.message} The file had changed around it; the edit fits its present text."
     path = task.path.relative_to(task.root).as_posix()
     diff = unified_diff(path, document.text, text)
     return dataclasses.replace(result, text=text, diff=diff, message=message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import platform
 import sys
@@ -53,9 +52,7 @@ async def restart_engine(server: Server) -> str:
     from oci_lsp.engine import lifecycle
 
     try:
-        stopped = lifecycle.stop()
-        if inspect.isawaitable(stopped):
-            await stopped
+        await lifecycle.stop()
     except OciError as error:
         server.messages.warning(f"oci-lsp: {error}")
         return str(error)

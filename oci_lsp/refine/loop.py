@@ -116,10 +116,11 @@ class _Job:
         self.name = ""
 
     async def run(self) -> Result:
-        self.check_source()
-        self.select_tests()
+        # Reading a project and a long file takes its time: whoever shares this thread goes on.
+        await asyncio.to_thread(self.check_source)
+        await asyncio.to_thread(self.select_tests)
         failure = await self.baseline()
-        self.open_conversation(failure)
+        await asyncio.to_thread(self.open_conversation, failure)
         self.engine = await self.connected()
         for turn in range(1, self.limits.turns + 1):
             tried: list[tuple[Reply, Trial]] = []
@@ -222,7 +223,7 @@ class _Job:
     async def attempt(self, reply: Reply, turn: int) -> Trial:
         number = len(self.attempts) + 1
         self.tokens += reply.completion_tokens
-        repeated = self.trials.seen(reply.text)
+        repeated = await asyncio.to_thread(self.trials.seen, reply.text)
         stage = Stage("testing", number, self.attempts_allowed(), turn)
         trial = await self.trials.examine(reply.text, stage)
         if not repeated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import keyword
 import re
@@ -69,6 +70,7 @@ class Trials:
         self._regression_seconds = settings.refine.regression_seconds
         self._observe = observe
         self._seen: dict[str, Trial] = {}
+        self._spliced: dict[str, Spliced] = {}
         self._green_before: dict[str, bool] | None = None
         self._others: tuple[str, ...] | None = None
 
@@ -115,8 +117,8 @@ class Trials:
             return None
         stub = f"def {name}(*args, **kwargs):\n    raise NotImplementedError\n"
         try:
-            spliced = splice(
-                self.task.module, target, f"```python\n{stub}```", keep_signature=False
+            spliced = await asyncio.to_thread(
+                splice, self.task.module, target, f"```python\n{stub}```", keep_signature=False
             )
         except RejectedReplyError:
             return None
@@ -136,7 +138,7 @@ class Trials:
             OciError: the kernel could not be started.
         """
         try:
-            spliced = self._splice(reply)
+            spliced = await asyncio.to_thread(self._splice, reply)
         except RejectedReplyError as error:
             return Trial("rejected", error.message, str(error), reply.strip())
         if spliced.text in self._seen:
@@ -153,7 +155,10 @@ class Trials:
     def _splice(self, reply: str) -> Spliced:
         # The user's words may ask for another signature; without them it stays.
         keep = not self.task.feedback
-        return splice(self.task.module, self.task.target, reply, keep_signature=keep)
+        if reply not in self._spliced:
+            module, target = self.task.module, self.task.target
+            self._spliced[reply] = splice(module, target, reply, keep_signature=keep)
+        return self._spliced[reply]
 
     async def _test(self, spliced: Spliced, stage: Stage) -> Trial:
         started = time.monotonic()
@@ -186,7 +191,7 @@ class Trials:
 
         The report's `tests` are then just those that turned red.
         """
-        others = self._other_tests()
+        others = await asyncio.to_thread(self._other_tests)
         if not others:
             return None
         run = self._run(spliced.text, None, node_ids=others, seconds=self._regression_seconds)

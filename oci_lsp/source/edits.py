@@ -8,8 +8,9 @@ from difflib import SequenceMatcher
 from oci_lsp.source.functions import Span
 from oci_lsp.source.lines import split_lines
 
-# Beyond this many changed lines a finer comparison costs more than it saves.
-_COMPARED_LINES = 4000
+# Beyond this many lines those that occur often (blank ones, `return`) would make the comparison
+# quadratic: it then looks for the others first.
+_COMPARED_LINES = 1000
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ def minimal_edits(old: str, new: str) -> tuple[Edit, ...]:
     starts = [offset]
     for line in before:
         starts.append(starts[-1] + len(line))
-    if max(len(before), len(after)) > _COMPARED_LINES:
-        return (Edit(Span(starts[0], starts[-1]), "".join(after)),)
-    codes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    long = max(len(before), len(after)) > _COMPARED_LINES
+    codes = SequenceMatcher(None, before, after, autojunk=long).get_opcodes()
     return tuple(
         Edit(Span(starts[a], starts[b]), "".join(after[c:d]))
         for kind, a, b, c, d in codes

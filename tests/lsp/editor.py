@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import sys
@@ -54,8 +55,12 @@ def capabilities(
     )
 
 
+@functools.cache
 def _converter() -> Any:
-    """pygls' own, which takes every code action with a command for a bare command."""
+    """pygls' own, which takes every code action with a command for a bare command.
+
+    One for all clients: a fresh one spends half a second on the first messages.
+    """
     converter = default_converter()
 
     def structure(item: Any, _: Any) -> Any:

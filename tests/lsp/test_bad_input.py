@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 from lsprotocol import types as lsp
@@ -14,37 +15,34 @@ from tests.lsp.editor import capabilities, editor
 from tests.projects import BUGGY, RIGHT, calc, fenced, write
 from tests.scripted_engine import ScriptedEngine
 
+MALFORMED: list[tuple[str, list[Any], str]] = [
+    ("fixFunction", [], "uri is missing"),
+    ("fixFunction", ["calc.py"], "one object is expected"),
+    ("fixFunction", [{"uri": "file:///x.py"}], "position or range or qualifiedName is missing"),
+    ("fixFunction", [{"uri": 3, "qualifiedName": "add"}], "uri must be a string"),
+    ("fixFunction", [{"uri": "u", "position": {"line": -1, "character": 0}}], "position must"),
+    ("fixFunction", [{"uri": "u", "position": [1, 2]}], "position must be {line, character}"),
+    ("fixFunction", [{"uri": "u", "qualifiedName": "f", "tests": "t"}], "a list of strings"),
+    ("fixFunction", [{"uri": "u", "qualifiedName": "f", "diagnostics": [{}]}], "a diagnostic"),
+    ("fixFunction", [{"uri": "u", "qualifiedName": "f", "model": "x"}], "'model' is unknown"),
+    (
+        "refineWithFeedback",
+        [{"uri": "u", "qualifiedName": "f", "feedback": 1}],
+        "feedback must",
+    ),
+    ("cancel", [{}], "jobId is missing"),
+    ("cancel", [{"jobId": "nothing"}], "no job 'nothing'"),
+    ("showTranscript", [{}], "no such job has ended"),
+    ("noSuchCommand", [{}], "noSuchCommand"),
+]
 
-@pytest.mark.parametrize(
-    ("command", "arguments", "words"),
-    [
-        ("fixFunction", [], "uri is missing"),
-        ("fixFunction", ["calc.py"], "one object is expected"),
-        ("fixFunction", [{"uri": "file:///x.py"}], "position or range or qualifiedName is missing"),
-        ("fixFunction", [{"uri": 3, "qualifiedName": "add"}], "uri must be a string"),
-        ("fixFunction", [{"uri": "u", "position": {"line": -1, "character": 0}}], "position must"),
-        ("fixFunction", [{"uri": "u", "position": [1, 2]}], "position must be {line, character}"),
-        ("fixFunction", [{"uri": "u", "qualifiedName": "f", "tests": "t"}], "a list of strings"),
-        ("fixFunction", [{"uri": "u", "qualifiedName": "f", "diagnostics": [{}]}], "a diagnostic"),
-        ("fixFunction", [{"uri": "u", "qualifiedName": "f", "model": "x"}], "'model' is unknown"),
-        (
-            "refineWithFeedback",
-            [{"uri": "u", "qualifiedName": "f", "feedback": 1}],
-            "feedback must",
-        ),
-        ("cancel", [{}], "jobId is missing"),
-        ("cancel", [{"jobId": "nothing"}], "no job 'nothing'"),
-        ("showTranscript", [{}], "no such job has ended"),
-        ("noSuchCommand", [{}], "noSuchCommand"),
-    ],
-)
-async def test_a_malformed_command_is_answered_with_what_is_wrong(
-    tmp_path, command, arguments, words
-):
+
+async def test_a_malformed_command_is_answered_with_what_is_wrong(tmp_path):
     async with editor(calc(tmp_path)) as ed:
-        with pytest.raises(JsonRpcException) as caught:
-            await ed.execute(f"oci_lsp.{command}", *arguments)
-        assert words in caught.value.message
+        for command, arguments, words in MALFORMED:
+            with pytest.raises(JsonRpcException) as caught:
+                await ed.execute(f"oci_lsp.{command}", *arguments)
+            assert words in caught.value.message, (command, arguments)
         ed.open("calc.py")
         assert len(await ed.actions("calc.py", "return")) == 1
 
@@ -69,7 +67,7 @@ async def test_a_place_without_a_function_and_a_name_that_is_none(tmp_path):
         kind, message = await outcome(ed, {"uri": uri, "qualifiedName": "ad"})
         assert kind == "error"
         assert "Did you mean add?" in message
-        remark = {"uri": uri, "position": {"line": 6, "character": 3}}
+        remark = {"uri": uri, "position": {"line": 7, "character": 3}}
         assert "no function to fix" in (await outcome(ed, remark))[1]
         old = {"uri": uri, "position": {"line": 3, "character": 0}, "version": 0}
         assert (await outcome(ed, old))[0] == "stale"

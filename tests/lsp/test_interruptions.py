@@ -108,7 +108,9 @@ async def test_edits_elsewhere_move_the_edit_along(tmp_path):
                 "import os\nimport math\n\nX = os.sep\n\n\n"
                 "def add(a, b):\n    return math.fsum((a, b))\n"
             )
-    assert "meanwhile" in end["message"]
+    assert "the edit fits its present text" in end["message"]
+    assert "+    return math.fsum((a, b))" in end["diff"]
+    assert "+import math" not in end["diff"]
     assert ed.edits[-1].version == 2
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 from lsprotocol import types as lsp
 
@@ -216,6 +219,30 @@ async def test_every_position_encoding_with_emoji_tabs_and_crlf(tmp_path, encodi
             assert end["outcome"] == "passed", end
             expected = EMOJI.replace("\U0001f600 ä", "\U0001f600\U0001f600 \u00fc")
             assert ed.text("calc.py") == expected.replace("a - b - a", "a + b - a")
+
+
+async def test_a_long_file_gets_small_edits_and_answers_while_the_job_runs(tmp_path):
+    body = "\n\n".join(f"def f{i}(a, b):\n    # add\n    return a + b + {i}" for i in range(2500))
+    test = "import long\n\n\ndef test_f():\n    assert long.f1200(1, 2) == 3\n"
+    root = write(tmp_path, {"long.py": body + "\n", "test_long.py": test})
+    code = "import math\n\n\ndef f1200(a, b):\n    # add\n    return math.floor(a + b)\n"
+    with ScriptedEngine([fenced(code)]) as engine:
+        async with editor(root, engine.url) as ed:
+            ed.open("long.py")
+            job = await ed.start("fixFunction", "long.py", "f1200")
+            spent = []
+            while job not in ed.finished:
+                started = time.perf_counter()
+                assert len(await ed.actions("long.py", "def f77(")) == 1
+                spent.append(time.perf_counter() - started)
+                await asyncio.sleep(0.02)
+            assert ed.finished[job]["outcome"] == "passed", ed.finished
+            assert "math.floor(a + b)" in ed.text("long.py")
+    (edit,) = ed.edits
+    assert sum(len(part.new_text) for part in edit.edits) < 200
+    assert sum(part.range.end.line - part.range.start.line for part in edit.edits) < 10
+    # The aim is 50 ms on a quiet machine (scripts/bench_latency.py); this one may be busy.
+    assert sorted(spent)[len(spent) // 2] < 0.15
 
 
 async def test_a_client_without_versioned_edits_and_without_progress(tmp_path):
