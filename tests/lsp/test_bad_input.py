@@ -126,6 +126,20 @@ async def test_an_engine_that_is_not_there(tmp_path):
         assert "engine.url" in end["message"]
 
 
+async def test_nothing_is_downloaded_without_a_yes(tmp_path, monkeypatch):
+    for name in ("CACHE", "RUNTIME"):
+        monkeypatch.setenv(f"OCI_LSP_{name}_DIR", str(tmp_path / name.lower()))
+    root = calc(tmp_path / "project")
+    async with editor(root, options={"engine": {"model": "auto", "device": "cpu"}}) as ed:
+        ed.open("calc.py")
+        for answer in ("No", None):
+            ed.answer_to_questions = answer
+            end = await ed.job("fixFunction", "calc.py", "add")
+            assert end["outcome"] == "error", end
+    assert len(ed.questions) == 2
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
 async def test_wrong_settings_are_told_once_and_defaults_used(tmp_path):
     root = calc(tmp_path)
     wrong = {"refine": {"turns": "many", "candidates": 1}, "verify": {"colour": 1}}
