@@ -11,6 +11,25 @@ from oci_lsp.source.syntax import Syntax
 _DEFAULT_UNIT = "    "
 
 
+def dedented(module: Module, function: Function) -> str:
+    """The function with its `def` at the margin, for a prompt; lines end in `\\n`.
+
+    Strings over several lines keep their white space, which is part of their value: a model that
+    repeats them repeats them right. Not so the docstring, which a splice puts back as it was.
+    """
+    fixed = string_rows(module.syntax)
+    if function.docstring_span:
+        first, last = (
+            module.lines.row(at)
+            for at in (function.docstring_span.start, function.docstring_span.end)
+        )
+        fixed -= frozenset(range(first, last + 1))
+    return "\n".join(
+        module.lines.content(row).removeprefix("" if row in fixed else function.indent)
+        for row in range(function.lines[0], function.lines[1] + 1)
+    )
+
+
 @dataclass(frozen=True)
 class Indentation:
     """What one level adds, and the white space of a body's first level."""

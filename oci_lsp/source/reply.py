@@ -77,9 +77,12 @@ def read_replies(reply: str, name: str = "") -> list[Reply]:
         RejectedReplyError: none does; the message says why, for the model.
     """
     blocks = find_blocks(reply)
-    if not blocks:
-        raise RejectedReplyError(f"the reply has no code block; {_ASK}")
     defining = [b for b in blocks if _defines(b.code, name)]
+    if not defining and (bare := _bare(normalise(reply).split("\n"))) and _parses(bare.code):
+        # Bare code whose docstring holds a fence.
+        defining = [bare] if _defines(bare.code, name) else []
+    if not blocks and not defining:
+        raise RejectedReplyError(f"the reply has no code block; {_ASK}")
     if not defining:
         what = f"does not define `{name}`" if name else "defines no function"
         raise RejectedReplyError(f"the code of the reply {what}; {_ASK}")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oci_lsp.errors import RejectedReplyError
 from oci_lsp.source.edits import apply_edits, minimal_edits
 from oci_lsp.source.functions import Function, Module, feedback_lines, parse
-from oci_lsp.source.layout import string_rows
+from oci_lsp.source.layout import dedented
 from oci_lsp.source.lines import split_lines
 from oci_lsp.source.reply import extract_code
 from oci_lsp.source.snippets import own_tests
@@ -174,15 +174,6 @@ def own_lines(module: Module, function: Function) -> list[str]:
     return [module.lines.content(row) for row in range(first, last + 1)]
 
 
-def dedented(module: Module, function: Function) -> list[str]:
-    inside = string_rows(module.syntax)
-    rows = range(function.lines[0], function.lines[1] + 1)
-    return [
-        module.lines.content(row).removeprefix("" if row in inside else function.indent)
-        for row in rows
-    ]
-
-
 def fenced(lines: list[str]) -> str:
     code = "\n".join(lines)
     return f"Here is the function:\n\n```python\n{code}\n```\n\nIt works."
@@ -193,7 +184,7 @@ def fenced(lines: list[str]) -> str:
 def test_a_functions_own_text_changes_nothing(text):
     module = sound(text)
     for function in module.functions:
-        for lines in (own_lines(module, function), dedented(module, function)):
+        for lines in (own_lines(module, function), dedented(module, function).split("\n")):
             spliced = splice(module, function, fenced(lines))
             assert spliced.text == text
             assert (spliced.function, spliced.qualname) == (function.span, function.qualname)

@@ -38,6 +38,7 @@ FENCED_DOC = 'def f(x):\n    """Doc.\n\n    ```\n    f(1)\n    ```\n    """\n   
         (f"{CODE}\nThis returns x.\nIt isn't hard.", CODE),
         ("```python\n    def f(x):\n        return x\n```", "    def f(x):\n        return x\n"),
         (f"```python\n\n\n{CODE}\n\n```", CODE),
+        (FENCED_DOC, FENCED_DOC),
     ],
 )
 def test_the_block_that_holds_the_function(reply, code):

@@ -9,6 +9,7 @@ import pytest
 
 from oci_lsp.errors import RejectedReplyError
 from oci_lsp.source.functions import Function, parse
+from oci_lsp.source.layout import dedented
 from oci_lsp.source.splice import Spliced, splice
 
 MODULE = textwrap.dedent(
@@ -431,6 +432,18 @@ def test_strings_over_several_lines_are_not_indented():
     text = "class A:\n    def f(self):\n        return 1\n"
     spliced = put(text, "A.f", '```python\ndef f(self):\n    return """a\n  b\nc"""\n```')
     assert spliced.text == 'class A:\n    def f(self):\n        return """a\n  b\nc"""\n'
+
+
+def test_a_method_is_shown_at_the_margin_with_its_strings_as_they_are():
+    text = (
+        'class A:\n    def f(self):\n        """Doc.\n\n        More.\n        """\n'
+        '        return """a\n        b"""\n'
+    )
+    shown = dedented(parse(text), target(text, "A.f"))
+    assert shown == (
+        'def f(self):\n    """Doc.\n\n    More.\n    """\n    return """a\n        b"""'
+    )
+    assert put(text, "A.f", f"```python\n{shown}\n```").text == text
 
 
 def test_white_space_of_unchanged_lines_is_the_users():
