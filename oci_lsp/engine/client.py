@@ -119,10 +119,10 @@ class EngineClient:
         while parts:
             async with contextlib.aclosing(self._merged(parts)) as events:
                 async for event in events:
-                    if isinstance(event, Usage):
+                    if isinstance(event, Usage) and not self._ours:
                         usage.append(event)
                         continue
-                    if event.finish_reason is not None:
+                    if isinstance(event, Delta) and event.finish_reason is not None:
                         finished.add(event.index)
                     yield event
             # Some servers answer with one candidate whatever `n` says: ask for the others singly.

@@ -58,7 +58,11 @@ class Delta:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens that a request took; comes once, after the last delta, if the server tells."""
+    """Tokens that a request took so far, all candidates together.
+
+    Comes after the last delta, if the server tells; from our engine also before the last delta of
+    each candidate.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -111,6 +115,9 @@ def chat_payload(request: Request, model: str, *, extensions: bool) -> dict[str,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if extensions:
+        # vLLM's name for usage in every chunk; ours puts it into each candidate's last one.
+        payload["stream_options"]["continuous_usage_stats"] = True
     if request.seed is not None:
         payload["seed"] = request.seed
     if request.stop:
@@ -136,11 +143,6 @@ def parse_chunk(data: str) -> list[Event]:
             text = error.get("message", error) if isinstance(error, dict) else error
             raise ProtocolError(str(text), reported=True)
         events: list[Event] = []
-        for choice in chunk.get("choices") or ():
-            text = (choice.get("delta") or {}).get("content") or ""
-            reason = choice.get("finish_reason")
-            if text or reason is not None:
-                events.append(Delta(int(choice.get("index", 0)), text, reason))
         if usage := chunk.get("usage"):
             details = usage.get("prompt_tokens_details") or {}
             events.append(
@@ -150,6 +152,11 @@ def parse_chunk(data: str) -> list[Event]:
                     int(details.get("cached_tokens") or 0),
                 )
             )
+        for choice in chunk.get("choices") or ():
+            text = (choice.get("delta") or {}).get("content") or ""
+            reason = choice.get("finish_reason")
+            if text or reason is not None:
+                events.append(Delta(int(choice.get("index", 0)), text, reason))
     except (ValueError, TypeError, AttributeError) as error:
         raise ProtocolError(f"unexpected data {data[:80]!r}") from error
     return events

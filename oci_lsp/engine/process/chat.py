@@ -37,6 +37,7 @@ class ChatRequest:
     stop_after_code: bool
     stream: bool
     include_usage: bool
+    continuous_usage: bool
 
 
 def parse(body: Any, model: str) -> ChatRequest:
@@ -78,6 +79,7 @@ def parse(body: Any, model: str) -> ChatRequest:
         stop_after_code=_flag(body, "stop_after_code"),
         stream=_flag(body, "stream"),
         include_usage=bool(options.get("include_usage")),
+        continuous_usage=bool(options.get("continuous_usage_stats")),
     )
 
 

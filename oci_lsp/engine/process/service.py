@@ -85,7 +85,10 @@ class ChatEndpoint:
                 started = True
                 await _start_stream(send)
             if isinstance(event, Piece):
-                await _send_event(send, reply.chunk(event.index, event.text, event.finish_reason))
+                chunk = reply.chunk(event.index, event.text, event.finish_reason)
+                if job.request.continuous_usage and event.finish_reason is not None:
+                    chunk["usage"] = chat.usage(job.counts)
+                await _send_event(send, chunk)
                 continue
             if isinstance(event, Failed):
                 await _send_event(send, chat.error(event.message, event.status))
