@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from lsprotocol import types as lsp
 from pygls.lsp.client import LanguageClient
+from pygls.protocol import default_converter
 from pygls.workspace import TextDocument
 from rich.console import Console
 from rich.markup import escape
@@ -147,7 +148,7 @@ class _Editor(LanguageClient):
     """An editor with one open file at a time; it saves what the server's edit made."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__("oci-lsp-demo", __version__)
+        super().__init__("oci-lsp-demo", __version__, converter_factory=_converter)
         self.console = console
         self.documents: dict[str, TextDocument] = {}
         self.finished: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -235,6 +236,19 @@ class _Editor(LanguageClient):
                 )
             document.version = (document.version or 0) + 1
         return lsp.ApplyWorkspaceEditResult(applied=True)
+
+
+def _converter() -> Any:
+    """pygls' own takes every code action that has a command for a bare command."""
+    converter = default_converter()
+
+    def structure(item: Any, _: Any) -> Any:
+        bare = isinstance(item["command"], str)
+        return converter.structure(item, lsp.Command if bare else lsp.CodeAction)
+
+    converter.register_structure_hook(lsp.Command | lsp.CodeAction, structure)
+    converter.register_structure_hook(Union[lsp.Command, lsp.CodeAction], structure)  # noqa: UP007
+    return converter
 
 
 def _key(position: lsp.Position) -> tuple[int, int]:
