@@ -14,7 +14,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_tiny_model(folder: Path, *, seed: int = 0, context: int = 2048, template: bool = True):
+def make_tiny_model(
+    folder: Path, *, seed: int = 0, context: int = 2048, template: bool = True
+) -> Path:
     """Save a Qwen2 of two layers and a byte-level tokenizer (one token per byte) to a folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers

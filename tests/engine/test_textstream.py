@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("tokenizers")
-
-import itertools
+from transformers import AutoTokenizer
 
 from oci_lsp.engine.process.textstream import Detokenizer, StopWatch
 
@@ -79,8 +78,6 @@ def test_pieces_make_no_difference(text, cuts, stops):
     "text", ["plain", "grüße", "日本語のテキスト", "a🎉b👩‍👩‍👧c", "  indented\n\tx"]
 )
 def test_detokenising_byte_by_byte(tiny_model, text):
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     detokenizer = Detokenizer(tokenizer)
     pieces = [detokenizer.add(token) for token in tokenizer(text)["input_ids"]]
@@ -90,8 +87,6 @@ def test_detokenising_byte_by_byte(tiny_model, text):
 
 
 def test_an_unfinished_character_at_the_end(tiny_model):
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     detokenizer = Detokenizer(tokenizer)
     tokens = tokenizer("a🎉")["input_ids"][:-1]

@@ -65,15 +65,18 @@ def load(source: Path, nf4_dir: Path, device: str, report: Report) -> Loaded:
             model, tokenizer = _from_folder(source, device, quantise=not prepared)
             if not prepared:
                 _save(model, tokenizer, nf4_dir, source, report)
-    except torch.OutOfMemoryError as error:
+    except ModelError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise ModelError(
+                f"The {device} has not enough free memory for this model",
+                "Close what else uses it, take a smaller model (`oci-lsp model list`), or set "
+                "engine.device to cpu.",
+            ) from error
+        # Damaged files fail in as many ways as there are libraries that read them.
         raise ModelError(
-            f"The {device} has not enough free memory for this model",
-            "Close what else uses it, take a smaller model (`oci-lsp model list`), or set "
-            "engine.device to cpu.",
-        ) from error
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(
-            f"The model at {source} cannot be loaded: {error}",
+            f"The model at {source} cannot be loaded: {type(error).__name__}: {error}",
             "Check that it is a causal language model that transformers knows; "
             "`oci-lsp model remove` and another pull replace a damaged copy.",
         ) from error
@@ -87,6 +90,14 @@ def load(source: Path, nf4_dir: Path, device: str, report: Report) -> Loaded:
     config = model.config.get_text_config(decoder=True)
     context = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
     return Loaded(model, tokenizer, _stop_tokens(model, tokenizer), int(context))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on either device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # On the CPU torch has no class for it.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _from_folder(folder: Path, device: str, *, quantise: bool) -> tuple[Any, Any]:

@@ -57,6 +57,7 @@ class Job:
     loop: asyncio.AbstractEventLoop
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    counts: Counts = field(default_factory=Counts)
 
     def put(self, event: Event) -> None:
         """Hand an event over to the loop (from the worker's thread)."""
@@ -184,7 +185,9 @@ class Worker:
         """
         if self._decoder is None:
             return Failed(503, f"The model could not be loaded: {self.detail}")
-        counts = Counts()
+        from oci_lsp.engine.process.model import is_out_of_memory
+
+        counts = job.counts
         try:
             generation = self._generation(job.request, self._decoder)
             for piece in self._decoder.generate(generation, job.cancelled.is_set, counts):
@@ -194,7 +197,7 @@ class Worker:
         except CancelledGenerationError:
             raise
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 log.warning("Out of memory: %s", error)
                 self._free()
                 return Failed(
@@ -257,12 +260,3 @@ class Worker:
 
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # On the CPU torch has no class for it.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,0 +1,117 @@
+"""Loading: quantised once, saved whole, loaded from there; what is no model says so."""
+
+from __future__ import annotations
+
+import json
+
+import bitsandbytes as bnb
+import pytest
+import torch
+import transformers
+
+from oci_lsp.engine import catalogue
+from oci_lsp.engine.process import gguf_source, model
+from oci_lsp.errors import ModelError
+from tests.engine.conftest import make_tiny_model
+
+
+def logits(loaded):
+    with torch.inference_mode():
+        return loaded.model(torch.tensor([[5, 6, 7, 8, 9]])).logits
+
+
+def silent(_text, _fraction):
+    pass
+
+
+def test_quantised_once_and_loaded_from_there(tiny_model, tmp_path):
+    saved = tmp_path / "nf4" / "tiny"
+    told = []
+    first = model.load(tiny_model, saved, "cpu", lambda text, at: told.append((text, at)))
+    assert isinstance(first.model.model.layers[0].mlp.up_proj, bnb.nn.Linear4bit)
+    assert type(first.model.lm_head) is torch.nn.Linear
+    assert any("Quantising" in text for text, _ in told)
+    assert catalogue.nf4_is_whole(saved)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["tiny"]
+    # The source is not needed any more.
+    second = model.load(tmp_path / "gone", saved, "cpu", silent)
+    assert torch.equal(logits(first), logits(second))
+    assert second.stop_tokens == first.stop_tokens
+    assert second.context == 2048
+    assert first.tokenizer("grüße")["input_ids"] == second.tokenizer("grüße")["input_ids"]
+
+
+def test_nf4_is_close_to_the_original(tiny_model, tmp_path):
+    original = transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    ours = model.load(tiny_model, tmp_path / "nf4", "cpu", silent)
+    with torch.inference_mode():
+        wanted = original(torch.tensor([[5, 6, 7, 8, 9]])).logits
+    got = logits(ours).float()
+    assert torch.corrcoef(torch.stack([wanted.flatten(), got.flatten()]))[0, 1] > 0.8
+
+
+def test_end_of_turn_tokens_are_found(tiny_model, tmp_path):
+    loaded = model.load(tiny_model, tmp_path / "nf4", "cpu", silent)
+    # <|endoftext|> and <|im_end|>, not <|im_start|>.
+    assert loaded.stop_tokens == {0, 2}
+
+
+def test_half_saved_weights_are_made_anew(tiny_model, tmp_path):
+    saved = tmp_path / "nf4"
+    saved.mkdir()
+    (saved / "model.safetensors").write_bytes(b"half")
+    loaded = model.load(tiny_model, saved, "cpu", silent)
+    assert catalogue.nf4_is_whole(saved)
+    assert torch.equal(logits(loaded), logits(model.load(tiny_model, saved, "cpu", silent)))
+
+
+def test_quantising_in_place_gives_what_loading_gives(tiny_model, tmp_path):
+    """The way that GGUF files take, against the one that safetensors take."""
+    loaded = model.load(tiny_model, tmp_path / "nf4", "cpu", silent)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    skipped = model._quantise(plain, "cpu", silent)
+    assert skipped == ["lm_head"]
+    plain.eval()
+    with torch.inference_mode():
+        ours = plain(torch.tensor([[5, 6, 7, 8, 9]])).logits
+    assert torch.equal(ours, logits(loaded))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02, 3.0])
+def test_one_matrix_in_two_precisions_is_tied(tiny_model, noise):
+    net = transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    net.config.tie_word_embeddings = False
+    precise = net.model.embed_tokens.weight.detach().clone()
+    net.lm_head.weight = torch.nn.Parameter(precise)
+    net.model.embed_tokens.weight = torch.nn.Parameter(
+        precise + noise * precise.abs().mean() * torch.randn_like(precise)
+    )
+    gguf_source._tie(net)
+    tied = net.model.embed_tokens.weight is net.lm_head.weight
+    assert tied == (noise < 1)
+    assert net.config.tie_word_embeddings == tied
+
+
+def test_a_base_model_without_a_chat_template(tmp_path):
+    folder = make_tiny_model(tmp_path / "base", template=False)
+    with pytest.raises(ModelError, match="no chat template"):
+        model.load(folder, tmp_path / "nf4", "cpu", silent)
+
+
+@pytest.mark.parametrize("fault", ["weights", "config", "architecture", "gguf"])
+def test_what_is_no_model(tmp_path, fault):
+    source = make_tiny_model(tmp_path / "m")
+    if fault == "weights":
+        (source / "model.safetensors").write_bytes(b"\0" * 100)
+    elif fault == "config":
+        (source / "config.json").write_text("{")
+    elif fault == "architecture":
+        config = json.loads((source / "config.json").read_text())
+        (source / "config.json").write_text(json.dumps(config | {"model_type": "unheard-of"}))
+    else:
+        source = tmp_path / "x.gguf"
+        source.write_bytes(b"no GGUF at all")
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        model.load(source, tmp_path / "nf4", "cpu", silent)
+    assert str(source) in caught.value.message
+    assert not (tmp_path / "nf4").exists()
