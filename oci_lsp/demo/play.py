@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import shutil
 import subprocess
 import sys
@@ -31,9 +30,9 @@ from oci_lsp.terminal.ask import asker
 
 # The functions to close, as an editor's user would point at them, and the action to pick.
 STEPS = (
-    ("shop/stats.py", "def median", lsp.CodeActionKind("refactor.rewrite.fix")),
-    ("shop/cart.py", "def total", lsp.CodeActionKind("refactor.rewrite.fix")),
-    ("shop/text.py", "def slugify", lsp.CodeActionKind("refactor.rewrite.generate")),
+    ("shop/stats.py", "def median", "refactor.rewrite.fix"),
+    ("shop/cart.py", "def total", "refactor.rewrite.fix"),
+    ("shop/text.py", "def slugify", "refactor.rewrite.generate"),
 )
 JOB_SECONDS = 600.0
 
@@ -153,16 +152,19 @@ class _Editor(LanguageClient):
         self.documents: dict[str, TextDocument] = {}
         self.finished: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._last = ""
-        self.feature(lsp.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
-        self.feature(lsp.PROGRESS)(self._progress)
-        self.feature(lsp.WORKSPACE_APPLY_EDIT)(self._apply)
-        self.feature(lsp.WORKSPACE_CONFIGURATION)(lambda params: [None] * len(params.items))
-        self.feature(lsp.CLIENT_REGISTER_CAPABILITY)(lambda params: None)
-        self.feature(lsp.WINDOW_SHOW_MESSAGE)(lambda params: None)
-        self.feature(lsp.WINDOW_LOG_MESSAGE)(lambda params: None)
-        self.feature("oci_lsp/jobFinished")(
-            lambda params: self.finished.put_nowait(_as_dict(params))
-        )
+        # pygls marks the functions that it is given, which bound methods do not allow.
+        answers: dict[str, Any] = {
+            lsp.WINDOW_WORK_DONE_PROGRESS_CREATE: lambda params: None,
+            lsp.PROGRESS: lambda params: self._progress(params),
+            lsp.WORKSPACE_APPLY_EDIT: lambda params: self._apply(params),
+            lsp.WORKSPACE_CONFIGURATION: lambda params: [None] * len(params.items),
+            lsp.CLIENT_REGISTER_CAPABILITY: lambda params: None,
+            lsp.WINDOW_SHOW_MESSAGE: lambda params: None,
+            lsp.WINDOW_LOG_MESSAGE: lambda params: None,
+            "oci_lsp/jobFinished": lambda params: self.finished.put_nowait(_plain(params)),
+        }
+        for method, answer in answers.items():
+            self.feature(method)(answer)
 
     async def server_exit(self, server: asyncio.subprocess.Process) -> None:
         """A server that dies must end the demo, not leave it waiting."""
@@ -210,14 +212,17 @@ class _Editor(LanguageClient):
             tail = "" if verdict == "passed" else f": {escape(attempt['summary'])}"
             self.console.print(f"  attempt {number}: [{colour}]{verdict}[/]{tail}")
         if diff := result.get("diff"):
-            self.console.print(Syntax(diff.rstrip("\n"), "diff", background_color="default"))
+            self.console.print(
+                Syntax(diff.rstrip("\n"), "diff", background_color="default", word_wrap=True)
+            )
         colour = "green" if result["outcome"] == "passed" else "red"
         self.console.print(f"  [{colour}]{escape(result['message'])}[/]\n")
         await asyncio.to_thread(path.write_text, document.source, "utf-8")
 
     def _progress(self, params: lsp.ProgressParams) -> None:
-        message = getattr(params.value, "message", None)
-        if message and message != self._last:
+        value = _plain(params.value)
+        message = value.get("message")
+        if value["kind"] != "end" and message and message != self._last:
             self._last = message
             self.console.print(f"  {message}", style="dim", markup=False)
 
@@ -240,7 +245,7 @@ class _Editor(LanguageClient):
 
 def _converter() -> Any:
     """pygls' own takes every code action that has a command for a bare command."""
-    converter = default_converter()
+    converter = default_converter()  # type: ignore[no-untyped-call]
 
     def structure(item: Any, _: Any) -> Any:
         bare = isinstance(item["command"], str)
@@ -255,18 +260,12 @@ def _key(position: lsp.Position) -> tuple[int, int]:
     return position.line, position.character
 
 
-def _as_dict(params: Any) -> dict[str, Any]:
-    """A notification's parameters, whatever shape pygls gave them, as plain data."""
-    if isinstance(params, dict):
-        return {key: _plain(value) for key, value in params.items()}
-    return _plain(params)  # type: ignore[no-any-return]
-
-
 def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return [_plain(item) for item in value]
+    """Data as JSON has it, whatever named tuples pygls made of it."""
     if hasattr(value, "_asdict"):
         return {key: _plain(item) for key, item in value._asdict().items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     return value

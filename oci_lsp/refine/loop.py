@@ -178,6 +178,10 @@ class _Job:
         return ""
 
     def open_conversation(self, failure: str) -> None:
+        if self.messages and self.messages[-1].role == "user":
+            # The job that goes on here had failed: its last message says how.
+            self.messages[-1] = prompt.with_feedback(self.messages[-1], self.task.feedback)
+            return
         if self.messages:
             message = prompt.again(
                 self.name, passed=not failure, failure=failure, feedback=self.task.feedback

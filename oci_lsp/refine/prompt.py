@@ -10,6 +10,7 @@ import jinja2
 from oci_lsp.refine.task import Message, Task
 from oci_lsp.source.context import context
 from oci_lsp.source.functions import Function
+from oci_lsp.source.layout import dedented
 
 # Characters of test source and of what was tried that go into one prompt. A 4-bit 1.5B model
 # loses the thread beyond some 2,000 tokens, and prefill is what the user waits for on a CPU.
@@ -41,15 +42,14 @@ def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, .
     """The first messages of a job: what to write, what it must satisfy, how it fails today."""
     target = task.target
     function = target if isinstance(target, Function) else None
-    text = task.module.text
-    lines = text.splitlines()
+    text, lines = task.module.text, task.module.lines
     around = context(task.module, target)
     template = "fix" if task.kind == "fix" and function is not None else "generate"
     content = render(
         template,
         name=name,
         owner=(function.owner if function else None) or "",
-        function=_dedent(function, text) if function else "",
+        function=dedented(task.module, function) if function else "",
         description="" if function else text[target.span.start : target.span.end],
         context=around.text.strip(),
         tests=tests.strip(),
@@ -59,7 +59,7 @@ def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, .
             {
                 "source": item.source,
                 "message": item.message,
-                "code": lines[item.line].strip() if item.line < len(lines) else "",
+                "code": lines.content(item.line).strip() if item.line < len(lines) else "",
             }
             for item in task.diagnostics
         ],
@@ -68,13 +68,6 @@ def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, .
         Message("system", render("system")),
         Message("user", content, "user" if task.feedback else "oci-lsp"),
     )
-
-
-def _dedent(function: Function, text: str) -> str:
-    """The function with its first column at 0: small models then write it at 0 too."""
-    code = text[function.span.start : function.span.end].replace("\r\n", "\n")
-    first, *rest = code.split("\n")
-    return "\n".join([first, *(line.removeprefix(function.indent) for line in rest)])
 
 
 def again(
@@ -102,3 +95,9 @@ def again(
         comments=feedback,
     )
     return Message("user", content, "user" if feedback else "oci-lsp")
+
+
+def with_feedback(message: Message, feedback: Sequence[str]) -> Message:
+    """An oci-lsp message with the user's words added: some chat formats want strict turns."""
+    words = "\n".join(f"The user says: {text}" for text in feedback)
+    return Message(message.role, f"{message.content}\n\n{words}", "user")

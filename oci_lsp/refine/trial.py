@@ -15,13 +15,12 @@ from oci_lsp.errors import RejectedReplyError
 from oci_lsp.refine.task import Observer, Stage, Task, Verdict, Verifier
 from oci_lsp.settings import Settings, read_pyproject
 from oci_lsp.source.functions import Function, Span
+from oci_lsp.source.generated import wanted_name as named_in
+from oci_lsp.source.lines import Lines
 from oci_lsp.source.splice import Spliced, splice
 from oci_lsp.source.tests import Selection, find_tests, referencing_tests
 from oci_lsp.verify.verdict import Candidate, Report, Run, Snippet
 
-_NAMED = re.compile(
-    r"\bfunction\s*:\s*(?:async\s+)?(?:def\s+)?([A-Za-z_]\w*)\s*\(|\bdef\s+([A-Za-z_]\w*)\s*\("
-)
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\(")
 
 
@@ -43,8 +42,8 @@ def wanted_name(task: Task, selection: Selection) -> str:
     """The name of the function to write: its own, the comment's, or what its examples call."""
     if isinstance(task.target, Function):
         return task.target.name
-    if named := _NAMED.search(task.target.text):
-        return named.group(1) or named.group(2)
+    if named := named_in(task.target):
+        return named
     for snippet in selection.snippets:
         for called in _CALLED.finditer(snippet.text):
             if not (hasattr(builtins, called.group(1)) or keyword.iskeyword(called.group(1))):
@@ -246,9 +245,9 @@ class Trials:
         return self._candidate(spliced.text, spliced.function, spliced.name, spliced.qualname)
 
     def _candidate(self, text: str, span: Span, name: str, qualname: str) -> Candidate:
-        first = text.count("\n", 0, span.start)
-        last = first + text.count("\n", span.start, span.end)
-        return Candidate(self.task.path, name, qualname, (first, last))
+        lines = Lines(text)
+        rows = lines.row(span.start), lines.row(span.end)
+        return Candidate(self.task.path, name, qualname, rows)
 
     def _run(
         self,

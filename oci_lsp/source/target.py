@@ -7,6 +7,7 @@ from pathlib import Path
 
 from oci_lsp.errors import TargetError
 from oci_lsp.source.functions import CommentBlock, Function, Module
+from oci_lsp.source.lines import Lines
 
 _MARKERS = ("pyproject.toml", "pytest.ini", "tox.ini", "setup.cfg", "setup.py", ".git")
 
@@ -76,9 +77,7 @@ def offset_of_line(text: str, line: int) -> int:
     Raises:
         TargetError: the text has fewer lines.
     """
-    lines = text.splitlines(keepends=True)
-    if not 1 <= line <= max(1, len(lines)):
+    lines = Lines(text)
+    if not 1 <= line <= len(lines):
         raise TargetError(f"There is no line {line}: the file has {len(lines)}")
-    begin = sum(map(len, lines[: line - 1]))
-    here = lines[line - 1] if lines else ""
-    return begin + len(here) - len(here.lstrip())
+    return lines.code_start(line - 1)

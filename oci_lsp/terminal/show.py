@@ -105,7 +105,9 @@ def show_result(result: Result) -> None:
     console = Console(highlight=False)
     if result.diff:
         if console.is_terminal:
-            console.print(Syntax(result.diff.rstrip("\n"), "diff", background_color="default"))
+            console.print(
+                Syntax(result.diff.rstrip("\n"), "diff", background_color="default", word_wrap=True)
+            )
         else:
             sys.stdout.write(result.diff)
     sys.stdout.flush()
