@@ -63,21 +63,52 @@ async def connect(
     ref = await asyncio.to_thread(catalogue.resolve, settings.model, device)
     _require_memory(ref, device)
     identity = Identity.of(ref.name, ref.slug, device.kind)
-    process: subprocess.Popen[bytes] | None = None
-    if not await asyncio.to_thread(_alive, identity):
-        source = await fetch.ensure(ref, progress=report, consent=consent)
-        async with _lock(identity.start_lock):
-            if not await asyncio.to_thread(_alive, identity):
-                report("Starting the engine", 0.0)
-                process = _spawn(identity, source, ref.nf4_dir, settings.idle_minutes * 60)
-                await _until_listening(identity, process)
     client = EngineClient(_SOCKET_URL, socket=identity.socket, model=ref.name)
     try:
-        await _until_ready(client, identity, process, report)
+        process = await _find_or_start(identity, ref, settings, report, consent)
+        try:
+            await _until_ready(client, identity, process, report)
+        except _EndedError:
+            if process is not None:
+                raise
+            # It was found alive and then reached its idle end: this time it is started.
+            process = await _find_or_start(identity, ref, settings, report, consent)
+            await _until_ready(client, identity, process, report)
     except BaseException:
         await client.aclose()
         raise
     return client
+
+
+class _EndedError(EngineError):
+    """The engine's process ended before it was ready."""
+
+
+async def _find_or_start(
+    identity: Identity,
+    ref: ModelRef,
+    settings: EngineSettings,
+    report: Progress,
+    consent: Consent | None,
+) -> subprocess.Popen[bytes] | None:
+    """See to it that the engine lives; its process if this call started it."""
+    if await asyncio.to_thread(_alive, identity):
+        return None
+    source = await fetch.ensure(ref, progress=report, consent=consent)
+    async with _lock(identity.start_lock):
+        if await asyncio.to_thread(_alive, identity):
+            return None
+        report("Starting the engine", 0.0)
+        _remove_traces(identity)
+        process = _spawn(identity, source, ref.nf4_dir, settings.idle_minutes * 60)
+        await _until_listening(identity, process)
+        return process
+
+
+def _remove_traces(identity: Identity) -> None:
+    """Remove what an engine that was killed has left."""
+    identity.socket.unlink(missing_ok=True)
+    identity.state_file.unlink(missing_ok=True)
 
 
 async def _remote(settings: EngineSettings) -> EngineClient:
@@ -223,8 +254,8 @@ async def _until_ready(
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _died(identity: Identity) -> EngineError:
-    return EngineError(
+def _died(identity: Identity) -> _EndedError:
+    return _EndedError(
         "The engine process ended before it was ready",
         f"The end of its log ({identity.log}):\n{log_tail(identity.log)}",
     )
@@ -264,8 +295,7 @@ async def status() -> tuple[EngineStatus, ...]:
             # Half written, or of another version: an engine that lives can still be found by it.
             continue
         if not await asyncio.to_thread(_alive, identity):
-            identity.socket.unlink(missing_ok=True)
-            file.unlink(missing_ok=True)
+            _remove_traces(identity)
             continue
         health: Health | None = None
         async with EngineClient(
@@ -288,8 +318,7 @@ async def stop() -> int:
             if time.monotonic() > end:
                 _signal(engine.pid, signal.SIGKILL)
             await asyncio.sleep(_POLL_SECONDS / 2)
-        engine.identity.socket.unlink(missing_ok=True)
-        engine.identity.state_file.unlink(missing_ok=True)
+        _remove_traces(engine.identity)
     return len(engines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -61,7 +62,9 @@ class Job:
 
     def put(self, event: Event) -> None:
         """Hand an event over to the loop (from the worker's thread)."""
-        self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+        # The loop is closed when the service ends before the worker.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.events.put_nowait, event)
 
 
 class Worker:
@@ -155,14 +158,15 @@ class Worker:
             self.touch()
             self.status = "ready"
         while (job := self._next()) is not None:
-            try:
-                job.put(self._serve(job))
-            except CancelledGenerationError:
-                pass
-            finally:
-                with self._change:
-                    self._running = None
-                self.touch()
+            last: Event | None = None
+            with contextlib.suppress(CancelledGenerationError):
+                last = self._serve(job)
+            # Before the last event: who has read it finds the queue without the request.
+            with self._change:
+                self._running = None
+            self.touch()
+            if last is not None:
+                job.put(last)
 
     def _next(self) -> Job | None:
         """The next request, waited for; None: the worker is to end."""
