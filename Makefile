@@ -31,9 +31,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/ruff check --target-version py39 oci_lsp/verify/inside/driver.py
-	$(BIN)/vermin --quiet --no-tips --target=3.9- oci_lsp/verify/inside/driver.py
-	$(BIN)/mypy --python-version 3.10 oci_lsp/verify/inside/driver.py
+	$(BIN)/ruff check --target-version py39 oci_lsp/verify/inside
+	$(BIN)/vermin --quiet --no-tips --exclude sys.monitoring --target=3.9- oci_lsp/verify/inside
+	$(BIN)/mypy --python-version 3.10 oci_lsp/verify/inside
 
 format: $(READY)
 	$(BIN)/ruff format .

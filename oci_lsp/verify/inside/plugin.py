@@ -143,7 +143,7 @@ class Plugin:
     def pytest_collection_finish(self, session: Any) -> None:
         """Tell the tests' ids and remember their code."""
         ids = [self._identify(item) for item in session.items]
-        for node_id, item in zip(ids, session.items):  # noqa: B905 - Python 3.9
+        for node_id, item in zip(ids, session.items):
             function = getattr(item, "function", None) or getattr(item, "obj", None)
             function = getattr(function, "__func__", function)
             code = getattr(function, "__code__", None)
