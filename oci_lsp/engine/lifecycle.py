@@ -32,10 +32,11 @@ _POLL_SECONDS = 0.1
 _SOCKET_SECONDS = 60.0
 _STOP_SECONDS = 6.0
 _LOG_TAIL_LINES = 15
-# torch and bitsandbytes each have a pool of OpenMP threads, and tests run while the model
-# generates. Threads that spin while they wait then steal the cores from those that work: measured
-# with one other busy process on two cores, 1.6 s a token against 0.14 s with threads that sleep.
-_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+# OpenMP's threads spin while they wait for each other, by default for milliseconds: while tests run
+# beside the model, the spinning takes the cores from those waited for. Milliseconds a token of the
+# 0.5B on two cores, alone and beside two busy processes: 31 and over 300 by default, 43 and 56
+# without any spinning, 38 and 63 with this little.
+_ENVIRONMENT = {"GOMP_SPINCOUNT": "300", "TOKENIZERS_PARALLELISM": "false"}
 
 
 async def connect(

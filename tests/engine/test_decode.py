@@ -97,7 +97,11 @@ def test_a_row_that_ends_leaves_the_batch(model, tokenizer):
     assert reasons == ["stop"] * 3
     assert counts.completion_tokens < 120
     for index, text in enumerate(stopped):
-        first = min(whole[index].find(stop) for stop in stops if stop in whole[index])
+        _, first = min(
+            (whole[index].find(stop) + len(stop), whole[index].find(stop))
+            for stop in stops
+            if stop in whole[index]
+        )
         assert text == whole[index][:first]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -51,6 +51,7 @@ def test_the_first_code_block_ends_the_text(text, kept):
         ("one two three", ["two"], "one "),
         ("one two three", ["three", "two"], "one "),
         ("aab", ["ab"], "a"),
+        ("a\n``b", ["`", "\n``"], "a\n"),
         ("ababac", ["abac"], "ab"),
         ("one", ["one more"], None),
         ("ends with <", ["<|end|>"], None),
@@ -62,6 +63,7 @@ def test_stop_texts(text, stops, kept):
         assert feed(pieces, stops) == expected
 
 
+@example("\n``", [], ["`", "\n``"])
 @given(
     st.text(alphabet="ab`\n ", max_size=60),
     st.lists(st.integers(0, 60), max_size=8),

@@ -52,6 +52,8 @@ class Decoder:
         self.context = context
         self._stop_tokens = stop_tokens
         self._prefix = PrefixCache(model.config)
+        if head := model.get_output_embeddings():
+            head.register_forward_pre_hook(_own_strides)
 
     @torch.inference_mode()
     def generate(
@@ -166,6 +168,14 @@ class Decoder:
     def forget(self) -> None:
         """Drop what is kept of earlier conversations (to free memory)."""
         self._prefix.clear()
+
+
+def _own_strides(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """The last position cut out of a prompt keeps the prompt's strides.
+
+    On the CPU torch then copies the whole output matrix (0.4 s for a 1.5B) to multiply one row.
+    """
+    return (inputs[0].clone(memory_format=torch.contiguous_format),)
 
 
 def _check(cancelled: Callable[[], bool]) -> None:

@@ -71,10 +71,11 @@ class StopWatch:
             return ""
         text = self._held + text
         self._held = ""
-        first = min((at for stop in self._stops if (at := text.find(stop)) >= 0), default=-1)
-        if first >= 0:
+        # The stop that is complete first counts, as if the text came letter by letter.
+        ends = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if ends:
             self.stopped = True
-            text = text[:first]
+            text = text[: min(ends)[1]]
         elif keep := self._beginning_of_a_stop(text):
             self._held = text[-keep:]
             text = text[:-keep]
