@@ -31,7 +31,7 @@ from oci_lsp.refine.task import (
     Verifier,
     unified_diff,
 )
-from oci_lsp.refine.trial import Trial, Trials, wanted_name
+from oci_lsp.refine.trial import Trial, Trials, brief, wanted_name
 from oci_lsp.refine.turn import Reply, replies
 from oci_lsp.settings import Settings
 from oci_lsp.source.functions import Function
@@ -172,7 +172,7 @@ class _Job:
                 "version from a wrong one. Name a test that calls it.",
             )
         if report.verdict != "passed":
-            return report.feedback
+            return brief(report)
         if not (self.task.diagnostics or self.task.feedback):
             raise _EndError("already_passing", f"The test of {self.task.label} passes already.")
         return ""
@@ -267,7 +267,7 @@ class _Job:
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
         others = [t.code for _, t in tried if t.verdict != "rejected" and t.code != best.code]
         self.messages.append(
-            prompt.again(self.name, passed=False, failure=best.feedback, tried=others)
+            prompt.again(self.name, passed=False, failure=best.brief, tried=others)
         )
 
     def passed(self, reply: Reply, trial: Trial) -> Result:

@@ -21,6 +21,9 @@ from oci_lsp.source.splice import Spliced, splice
 from oci_lsp.source.tests import Selection, find_tests, referencing_tests
 from oci_lsp.verify.verdict import Candidate, Report, Run, Snippet
 
+# Failing tests that a prompt tells of.
+FAILURES = 3
+
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\(")
 
 
@@ -31,6 +34,7 @@ class Trial:
     verdict: Verdict
     summary: str
     feedback: str
+    brief: str
     code: str
     seconds: float = 0.0
     text: str = ""
@@ -49,6 +53,19 @@ def wanted_name(task: Task, selection: Selection) -> str:
             if not (hasattr(builtins, called.group(1)) or keyword.iskeyword(called.group(1))):
                 return called.group(1)
     return ""
+
+
+def brief(report: Report) -> str:
+    """How a run failed, for the model: what was called, what came, what was expected.
+
+    The whole feedback, with frames and diffs, is for people: a small model finds the values in this
+    sooner, and every token of a prompt is waited for.
+    """
+    failed = [test for test in report.tests if test.outcome != "passed" and test.message]
+    lines = [f"{test.id.rpartition('::')[2]}: {test.message}" for test in failed[:FAILURES]]
+    if more := len(failed) - FAILURES:
+        lines += [f"({more} more failed)"] if more > 0 else []
+    return "\n".join(lines) or report.summary
 
 
 def _covers(selected: str, test: str) -> bool:
@@ -139,12 +156,13 @@ class Trials:
         try:
             spliced = await asyncio.to_thread(self._splice, reply)
         except RejectedReplyError as error:
-            return Trial("rejected", error.message, str(error), reply.strip())
+            return Trial("rejected", error.message, str(error), str(error), reply.strip())
         if spliced.text in self._seen:
             return self._seen[spliced.text]
         if spliced.text == self.task.module.text:
             summary = "the function is unchanged"
-            trial = Trial("rejected", summary, f"{summary}, and it is wrong", spliced.code)
+            words = f"{summary}, and it is wrong"
+            trial = Trial("rejected", summary, words, words, spliced.code)
         else:
             self._observe(stage)
             trial = await self._test(spliced, stage)
@@ -164,7 +182,7 @@ class Trials:
         run = self._run(spliced.text, self._spliced_candidate(spliced))
         report = await self._verifier.run(run)
         verdict: Verdict = "failed" if report.verdict == "broken" else report.verdict
-        summary, feedback = report.summary, report.feedback
+        summary, feedback, short = report.summary, report.feedback, brief(report)
         regressions: tuple[str, ...] = ()
         if verdict == "passed":
             self._observe(Stage("regressions", stage.attempt, stage.of, stage.turn))
@@ -174,10 +192,12 @@ class Trials:
                 regressions = tuple(test.id for test in other.tests)
                 summary = "other tests turned red: " + ", ".join(regressions)
                 feedback = f"The test passes, but {summary}.\n{other.feedback}"
+                short = f"The test passes, but other tests turned red:\n{brief(other)}"
         return Trial(
             verdict=verdict,
             summary=summary,
             feedback=feedback,
+            brief=short,
             code=spliced.code,
             seconds=time.monotonic() - started,
             text=spliced.text,

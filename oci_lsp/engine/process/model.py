@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from oci_lsp.engine.catalogue import nf4_is_whole, nf4_manifest
+from oci_lsp.engine.process import attention
 from oci_lsp.errors import ModelError
 
 Report = Callable[[str, float], None]
@@ -80,6 +81,7 @@ def load(source: Path, nf4_dir: Path, device: str, report: Report) -> Loaded:
             "Check that it is a causal language model that transformers knows; "
             "`oci-lsp model remove` and another pull replace a damaged copy.",
         ) from error
+    attention.install(model)
     model.eval()
     model.requires_grad_(requires_grad=False)
     if not getattr(tokenizer, "chat_template", None):
