@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from rich.markup import escape
 from rich.syntax import Syntax
 
 from oci_lsp import __version__
-from oci_lsp.engine import lifecycle
+from oci_lsp.engine import catalogue, devices, lifecycle
 from oci_lsp.errors import OciError
 from oci_lsp.settings import Settings, as_tree
 from oci_lsp.terminal.ask import asker
@@ -35,6 +36,8 @@ STEPS = (
     ("shop/text.py", "def slugify", "refactor.rewrite.generate"),
 )
 JOB_SECONDS = 600.0
+# The smallest models need a turn more now and then.
+TURNS = 4
 
 
 def run(settings: Settings, assignments: Sequence[str], *, yes: bool, keep: bool) -> int:
@@ -78,6 +81,20 @@ def _pytest(project: Path) -> tuple[int, str]:
     return done.returncode, lines[-1]
 
 
+def _with_starter(settings: Settings) -> Settings:
+    """`auto` takes what is local, however small; a demo shows the model that a user would get."""
+    if settings.engine.url or settings.engine.model != "auto":
+        return settings
+    device = devices.detect(settings.engine.device)
+    candidates = (catalogue.starter(device), catalogue.choose(device))
+    best = max(candidates, key=lambda entry: entry.quality)
+    return dataclasses.replace(
+        settings,
+        engine=dataclasses.replace(settings.engine, model=best.name),
+        refine=dataclasses.replace(settings.refine, turns=max(settings.refine.turns, TURNS)),
+    )
+
+
 async def _engine(settings: Settings, console: Console, *, yes: bool) -> None:
     """Have the engine ready, with a progress line, before the editor's part begins."""
     started = time.monotonic()
@@ -107,6 +124,7 @@ async def _play(
     *,
     yes: bool,
 ) -> None:
+    settings = _with_starter(settings)
     await _engine(settings, console, yes=yes)
     editor = _Editor(console)
     async with AsyncExitStack() as stack:

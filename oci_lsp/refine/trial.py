@@ -185,8 +185,7 @@ class Trials:
         summary, feedback, short = report.summary, report.feedback, brief(report)
         regressions: tuple[str, ...] = ()
         if verdict == "passed":
-            self._observe(Stage("regressions", stage.attempt, stage.of, stage.turn))
-            other = await self._regressions(spliced)
+            other = await self._regressions(spliced, stage)
             if other is not None:
                 verdict = "regressed"
                 regressions = tuple(test.id for test in other.tests)
@@ -205,7 +204,7 @@ class Trials:
             regressions=regressions,
         )
 
-    async def _regressions(self, spliced: Spliced) -> Report | None:
+    async def _regressions(self, spliced: Spliced, stage: Stage) -> Report | None:
         """The report of the other tests if any of them was green before and is not now.
 
         The report's `tests` are then just those that turned red.
@@ -213,6 +212,7 @@ class Trials:
         others = await asyncio.to_thread(self._other_tests)
         if not others:
             return None
+        self._observe(Stage("regressions", stage.attempt, stage.of, stage.turn))
         run = self._run(spliced.text, None, node_ids=others, seconds=self._regression_seconds)
         report = await self._verifier.run(run)
         if report.verdict in ("passed", "vacuous"):

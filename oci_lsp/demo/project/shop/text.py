@@ -2,5 +2,8 @@
 
 
 def slugify(title: str) -> str:
-    """Lower-case words of a title, joined by dashes; punctuation is dropped."""
+    """The title in lower case, every run of other characters than a-z and 0-9 as one dash.
+
+    There is no dash at either end.
+    """
     raise NotImplementedError
