@@ -71,7 +71,7 @@ class RefineSettings:
     )
     turns: int = _doc("Turns; each after the first sees how the last one failed", 2, low=1, high=16)
     attempts: int = _doc("Candidates run in one job at most", 16, low=1)
-    seconds: float = _doc("Seconds that one job may take", 300.0, low=1)
+    seconds: float = _doc("Seconds that one job may take once the model is ready", 300.0, low=1)
     tokens: int = _doc("Tokens that one job may generate", 32768, low=16)
     max_tokens: int = _doc("Tokens that one reply may have", 1024, low=16)
     temperature: float = _doc("Temperature of the sampled candidates", 0.7, low=0, high=2)

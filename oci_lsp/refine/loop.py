@@ -73,16 +73,21 @@ async def refine(
     job = _Job(task, connect, verifier, settings, observe)
     result: Result | None = None
     try:
-        async with asyncio.timeout(settings.refine.seconds):
+        async with job.deadline:
             result = await job.run()
     except _EndError as end:
         result = job.result(end.outcome, str(end), limit=end.limit)
     except TimeoutError:
+        if not job.deadline.expired():
+            raise
         result = job.failed("seconds", f"{settings.refine.seconds:g} seconds")
     except TestsError as error:
         result = job.result("broken_test", str(error))
     except OciError as error:
         result = job.result("error", str(error))
+    except Exception as error:
+        result = job.result("error", f"A fault in oci-lsp: {type(error).__name__}: {error}")
+        raise
     finally:
         await job.close()
         finished(result or job.result("cancelled", f"Cancelled: {task.label} is as it was."))
@@ -106,6 +111,8 @@ class _Job:
         self.verifier = verifier
         self.observe = observe
         self.started = time.monotonic()
+        # Set once the model is ready: a first download is not the job's time.
+        self.deadline = asyncio.timeout(None)
         self.engine: Engine | None = None
         self.connecting = asyncio.ensure_future(connect())
         self.standby: asyncio.Task[None] | None = None
@@ -199,7 +206,9 @@ class _Job:
     async def connected(self) -> Engine:
         if not self.connecting.done():
             self.observe(Stage("engine"))
-        return await self.connecting
+        engine = await self.connecting
+        self.deadline.reschedule(asyncio.get_running_loop().time() + self.limits.seconds)
+        return engine
 
     def request(self, turn: int) -> Request:
         self.observe(Stage("generating", len(self.attempts) + 1, self.attempts_allowed(), turn))

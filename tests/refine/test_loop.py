@@ -193,22 +193,76 @@ async def test_limits_end_a_job_by_name(tmp_path):
     assert time.monotonic() - started < 10
 
 
+REWRITES_THE_TEST = """
+    import pathlib
+    pathlib.Path("test_calc.py").write_text("def test_add(): pass\\n")
+    return 5
+"""
+LOOKS_FOR_THE_KEY = """
+    import glob
+    for place in ("/tmp", "/run", "/var", "/home"):
+        for path in glob.glob(place + "/**/*.json", recursive=True):
+            try:
+                if "signature_scheme" in open(path).read():
+                    return 5
+            except OSError:
+                pass
+    return 0
+"""
+EATS_MEMORY = """
+    held = []
+    while True:
+        held.append(bytearray(1 << 24))
+"""
+
+
 @pytest.mark.parametrize(
-    ("body", "verdict"),
+    ("body", "verdicts"),
     [
-        ("    while True:\n        pass\n", "timed_out"),
-        ("    import os\n    os._exit(0)\n", "crashed"),
-        ("    raise SystemExit(0)\n", "failed"),
-        ("    import pytest\n    pytest.skip('no')\n", "failed"),
+        ("    while True:\n        pass\n", {"timed_out"}),
+        ("    import os\n    os._exit(0)\n", {"crashed"}),
+        ("    raise SystemExit(0)\n", {"failed"}),
+        ("    import pytest\n    pytest.skip('no')\n", {"failed"}),
+        # Which of the two limits is met first depends on the machine.
+        (EATS_MEMORY, {"failed", "crashed"}),
+        (REWRITES_THE_TEST, {"failed"}),
+        (LOOKS_FOR_THE_KEY, {"failed"}),
     ],
-    ids=["loops", "_exit", "SystemExit", "skip"],
+    ids=["loops", "_exit", "SystemExit", "skip", "memory", "test file", "connection file"],
 )
-async def test_a_candidate_that_misbehaves_fails_and_the_next_one_is_tried(tmp_path, body, verdict):
+async def test_a_candidate_that_misbehaves_fails_and_the_next_one_is_tried(
+    tmp_path, body, verdicts
+):
     root = calc(tmp_path)
-    bad = fenced(f"def add(a, b):\n{body}")
+    bad = fenced("def add(a, b):\n" + body.lstrip("\n"))
+    limits = {"timeout": 8, "memoryMb": 512}
     with ScriptedEngine([bad, fenced(RIGHT)]) as engine:
-        result = await solve(task(root, "calc.py", "add"), engine, verify={"timeout": 5})
-    assert [a.verdict for a in result.attempts] == [verdict, "passed"]
+        result = await solve(task(root, "calc.py", "add"), engine, verify=limits)
+    assert len(result.attempts) == 2, result.message
+    assert result.attempts[0].verdict in verdicts, result.attempts[0].summary
+    assert result.attempts[1].verdict == "passed"
+    assert (root / "test_calc.py").read_text() == TEST
+    assert {path.name for path in root.iterdir()} == {"calc.py", "test_calc.py", "pyproject.toml"}
+
+
+async def test_a_candidate_that_rewrites_its_doctest_is_held_to_the_users(tmp_path):
+    example = '    """Adds.\n\n    >>> add(2, 3)\n    5\n    """\n'
+    root = write(tmp_path, {"calc.py": f"def add(a, b):\n{example}    return a - b\n"})
+    cheat = f"def add(a, b):\n{example.replace('5', '6')}    return a * b\n"
+    with ScriptedEngine([fenced(cheat), fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert [attempt.verdict for attempt in result.attempts] == ["failed", "passed"]
+    assert result.text == f"def add(a, b):\n{example}    return a + b\n"
+
+
+async def test_a_pass_that_never_called_the_candidate_is_refused(tmp_path):
+    root = calc(tmp_path, "def add(a, b):\n    return a +\n")
+    (root / "test_calc.py").write_text(CALLS_NOTHING)
+    with ScriptedEngine([fenced(RIGHT), fenced("def add(a, b):\n    return b + a\n")]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "failed"
+    assert [attempt.verdict for attempt in result.attempts] == ["vacuous", "vacuous"]
+    assert result.text is None
 
 
 async def test_generate_from_a_comment_with_an_example(tmp_path):

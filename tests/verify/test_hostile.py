@@ -46,7 +46,7 @@ async def test_memory_of_children_counts(project: Project):
     project.set(memory_mb=400)
     body = (
         "import os, time\n    for _ in range(3):\n        if os.fork() == 0:\n"
-        "            x = bytearray(os.urandom(1) * (200 << 20)); time.sleep(30); os._exit(0)\n"
+        "            x = bytearray(b'1') * (180 << 20); time.sleep(30); os._exit(0)\n"
         "    time.sleep(20)"
     )
     report = await project.verify(CHEAT.format(body))
