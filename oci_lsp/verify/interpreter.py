@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from oci_lsp.errors import InterpreterError
 from oci_lsp.settings import VerifySettings
 
 _VENVS = (".venv", "venv", ".env", "env")
+_PARTS = ("bin", "lib", "lib64", "include", "share", "ssl", "pyvenv.cfg")
+_LIBRARY = re.compile(r"(python|pypy)3").match
 
 
 def find_interpreter(root: Path, settings: VerifySettings) -> Path:
@@ -53,7 +56,12 @@ def _from_setting(root: Path, setting: str) -> Path:
 
 
 def needed_paths(python: Path) -> list[Path]:
-    """Folders that the interpreter reads, found without running it (its project may be hostile)."""
+    """What the interpreter reads, found without running it: the parts of its prefixes.
+
+    A hostile project names prefixes in its pyvenv.cfg and its links. A folder counts only if it
+    holds a Python, and of it only what a Python reads: a project can point at an installation,
+    not at any folder it likes.
+    """
     real = python.resolve()
     found = [python.parent.parent, real.parent.parent]
     # A link to a link: each step's folder is looked through when Python searches its home.
@@ -69,7 +77,23 @@ def needed_paths(python: Path) -> list[Path]:
         key, _, value = line.partition("=")
         if key.strip() == "home" and value.strip():
             found.append(Path(value.strip()).parent)
-    return [path for path in dict.fromkeys(found) if path != Path("/") and path.is_dir()]
+    parts = [part for prefix in dict.fromkeys(found) for part in _parts(prefix)]
+    return parts if python.parent in parts else [python, *parts]
+
+
+def _parts(prefix: Path) -> list[Path]:
+    if not prefix.is_absolute() or prefix == Path("/") or not _holds_python(prefix):
+        return []
+    real = prefix.resolve()
+    paths = [prefix / name for name in _PARTS]
+    # A part that is a link must not lead out: `lib64` to `lib` is usual.
+    return [path for path in paths if path.exists() and real in path.resolve().parents]
+
+
+def _holds_python(prefix: Path) -> bool:
+    return any(
+        os.access(program, os.X_OK) and program.is_file() for program in prefix.glob("bin/python3*")
+    ) and any(folder.is_dir() for folder in prefix.glob("lib*/*") if _LIBRARY(folder.name))
 
 
 def install_command(python: Path) -> str:

@@ -43,6 +43,11 @@ class Plan:
     bwrap: Path | None
     overlay: bool
 
+    @property
+    def copies(self) -> bool:
+        """Whether a kernel tests a copy of the project, as old as the kernel."""
+        return self.bwrap is None or not self.overlay
+
 
 class KernelGoneError(Exception):
     """The kernel ended or did not answer in time; `timed_out` tells which."""
@@ -91,10 +96,11 @@ class Kernel:
         try:
             await self._start()
         except KernelGoneError as error:
-            raise SandboxError(
-                f"The kernel did not start: {error}{self._log()}",
-                "Run `oci-lsp doctor` for what this machine lacks.",
-            ) from error
+            advice = self._log() or (
+                "It printed nothing. Another OCI_LSP_RUNTIME_DIR (a short path on a local disk) or"
+                " verify.isolation reduced shows whether the sandbox is at fault."
+            )
+            raise SandboxError(f"The kernel did not start: {error}", advice) from error
 
     async def _start(self) -> None:
         plan = self._plan
@@ -135,7 +141,7 @@ class Kernel:
     async def _prefix(self, ipc: Path) -> list[str]:
         plan = self._plan
         assert self._folder is not None
-        if plan.bwrap is None or not plan.overlay:
+        if plan.copies:
             self._copy = self._folder / plan.root.name
             await asyncio.to_thread(
                 workspace.copy_project,
@@ -197,11 +203,11 @@ class Kernel:
             )
 
     def _log(self) -> str:
-        """The end of what the kernel printed, for an error message."""
+        """The end of what the kernel printed, as advice; empty: it printed nothing."""
         if self._folder is None or not (self._folder / "log").exists():
             return ""
         text = (self._folder / "log").read_text("utf-8", "replace").strip()
-        return f"\n{text[-1500:]}" if text else ""
+        return f"The last that it printed:\n{text[-1500:]}" if text else ""
 
     # -- use -------------------------------------------------------------------------------
 

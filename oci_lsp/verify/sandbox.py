@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oci_lsp.paths import runtime_dir
 from oci_lsp.settings import VerifySettings
 
 # Below the user's home: what a test has no business to read.
@@ -84,12 +85,13 @@ def command(bwrap: Path, layout: Layout, settings: VerifySettings) -> list[str]:
     if settings.network:  # name resolution may hang on a file there
         for path in ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"):
             arguments += ["--ro-bind-try", path, path]
-    arguments += ["--dir", SCRATCH, "--size", str(CAPTURE_BYTES), "--tmpfs", CAPTURE]
     arguments += _hide(before)
     arguments += _show(layout, [*map(Path, _EMPTIED), *before])
-    arguments += ["--bind", str(layout.ipc), str(layout.ipc)]
     arguments += _project(layout)
     arguments += _hide(after)
+    # Last: a project may be the folder above any of these (/tmp for a file in it).
+    arguments += ["--dir", SCRATCH, "--size", str(CAPTURE_BYTES), "--tmpfs", CAPTURE]
+    arguments += ["--bind", str(layout.ipc), str(layout.ipc)]
     arguments += ["--chdir", str(layout.root)]
     # jupyter_client names its own pid, which is another process in here.
     arguments += ["--setenv", "JPY_PARENT_PID", "1"]
@@ -102,6 +104,11 @@ def _devices(settings: VerifySettings) -> list[str]:
 
 
 def _hidden() -> list[Path]:
+    # Sockets of the engine and of other kernels are no test's business either.
+    return [*_secrets(), runtime_dir().resolve()]
+
+
+def _secrets() -> list[Path]:
     home = Path.home()
     paths = [home / name for name in _SECRETS] + [Path(name) for name in _SYSTEM_SECRETS]
     real = [path.resolve() for path in paths if path.exists()]
@@ -121,9 +128,19 @@ def _show(layout: Layout, masked: Sequence[Path]) -> list[str]:
     """Bind what the interpreters need where a mask would hide it."""
     arguments = []
     for path in layout.readable:
-        if any(_within(path, mask) for mask in masked) and not _within(path, layout.root):
+        is_masked = any(_within(path, mask) for mask in masked)
+        if is_masked and not _within(path, layout.root) and _may_show(path):
             arguments += ["--ro-bind", str(path.resolve()), str(path)]
     return arguments
+
+
+def _may_show(path: Path) -> bool:
+    """Whether a path may be seen through a mask: no mask, nothing above one, nothing in /run."""
+    kept = [*map(Path, _EMPTIED), *_secrets(), Path.home().resolve()]
+    return not any(
+        _within(place, Path("/run")) or any(_within(folder, place) for folder in kept)
+        for place in (path, path.resolve())
+    )
 
 
 def _project(layout: Layout) -> list[str]:
@@ -131,7 +148,7 @@ def _project(layout: Layout) -> list[str]:
     if layout.copy is not None:
         arguments = ["--bind", str(layout.copy), root]
         for path in layout.readable:  # environments are not copied
-            if _within(path, layout.root) and path != layout.root:
+            if _within(path, layout.root) and path != layout.root and _may_show(path):
                 arguments += ["--ro-bind", str(path), str(path)]
         return arguments
     arguments = ["--overlay-src", root]
@@ -147,7 +164,7 @@ def _within(path: Path, folder: Path) -> bool:
 def memory_volumes(root: Path, *, overlay: bool) -> list[str]:
     """Mount points in the sandbox whose content lies in memory."""
     volumes = [path for path in (*_EMPTIED, "/dev/shm") if Path(path).is_dir()]  # noqa: S108
-    return [*volumes, str(root)] if overlay else volumes
+    return list(dict.fromkeys([*volumes, str(root)])) if overlay else volumes
 
 
 async def probe(bwrap: Path, layout: Layout, settings: VerifySettings) -> str:

@@ -35,11 +35,15 @@ def copy_project(root: Path, target: Path, *, link_environments: bool) -> None:
     With `link_environments` a symlink stands for each virtual environment.
     """
 
+    runtime = paths.runtime_dir().resolve()
+
     def ignored(folder: str, names: list[str]) -> set[str]:
         skipped = set(_NOT_COPIED.intersection(names))
         for name in names:
             path = Path(folder, name)
-            if (path / "pyvenv.cfg").is_file():
+            if path in (runtime, target):  # the project is a folder above them
+                skipped.add(name)
+            elif (path / "pyvenv.cfg").is_file():
                 skipped.add(name)
                 if link_environments:
                     link = target / path.relative_to(root)

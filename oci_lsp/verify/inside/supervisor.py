@@ -14,9 +14,10 @@ import resource
 import secrets
 import selectors
 import signal
+import stat
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,9 +179,37 @@ def verify(text: str) -> Reply:
 def lay(path: Path, content: str) -> None:
     """Write one file, with its compiled forms removed: those are told apart by whole seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, "utf-8", newline="")
+    try:
+        path.write_text(content, "utf-8", newline="")
+    except PermissionError:
+        _replace(path, content)
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-        compiled.unlink()
+        with _writable(compiled.parent):
+            compiled.unlink()
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write a read-only file anew, with its mode: it is an overlay's or a copy's."""
+    with _writable(path.parent):
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        path.unlink(missing_ok=True)
+        path.write_text(content, "utf-8", newline="")
+        if mode is not None:
+            path.chmod(mode)
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """The folder can be written to for as long as the block lasts."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & stat.S_IWUSR:
+        yield
+        return
+    folder.chmod(mode | stat.S_IWUSR)
+    try:
+        yield
+    finally:
+        folder.chmod(mode)
 
 
 def _digests(paths: list[str]) -> dict[str, str]:
