@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from oci_lsp.verify.verdict import TestResult
 
@@ -33,8 +34,16 @@ _HINTS = (
 )
 
 
-def hint(tests: Sequence[TestResult], summary: str) -> str:
-    """A sentence naming the setting that would let a failed test through; empty if none would."""
+def hint(tests: Sequence[TestResult], summary: str, python: Path) -> str:
+    """A sentence on what to set or install to let a failed test through; empty: nothing known.
+
+    `python` is the interpreter that ran the tests.
+    """
+    if summary.startswith("The test cannot be collected") and "No module named" in summary:
+        return (
+            f"The tests ran with {python}: install the project or the dependency there, set"
+            " pytest's pythonpath, or set verify.interpreter."
+        )
     text = summary + "".join(test.message + test.details for test in tests)
     return next((advice for pattern, advice in _HINTS if re.search(pattern, text)), "")
 

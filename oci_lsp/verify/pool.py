@@ -31,9 +31,14 @@ class Verifier:
     """
 
     def __init__(
-        self, root: Path, settings: VerifySettings, *, consent: Consent | None = None
+        self,
+        root: Path,
+        settings: VerifySettings,
+        *,
+        consent: Consent | None = None,
+        idle_seconds: float = 300.0,
     ) -> None:
-        """Find the interpreter; nothing is started.
+        """Find the interpreter; nothing is started. Standbys end when idle for `idle_seconds`.
 
         Raises:
             InterpreterError: the one that the settings name does not exist.
@@ -50,6 +55,8 @@ class Verifier:
         self._layered: frozenset[Path] = frozenset()
         self._preload: frozenset[str] = frozenset()
         self._closed = False
+        self._idle_seconds = idle_seconds
+        self._idle: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,15 +77,20 @@ class Verifier:
     async def prepare(self, sources: Iterable[Path] = ()) -> None:
         """Start standby kernels up to `verify.standby`; they start while the caller goes on.
 
-        Slow third-party modules that the files in `sources` import are imported ahead.
+        Slow third-party modules that the files in `sources` import are imported ahead. Where
+        kernels test a copy of the project none is started: what is saved meanwhile would not be
+        in it.
 
         Raises:
             SandboxError, ConsentError: no sandbox can be had.
         """
         self._preload |= imports.heavy_imports(imports.read(sources))
         plan = await self._decide()
+        if plan.copies:
+            return
         while len(self._standby) < self.settings.standby and not self._closed:
             self._standby.append(asyncio.create_task(self._started(plan)))
+        self._end_standbys_later()
 
     async def run(self, run: Run) -> Report:
         """Run the tests in a kernel of their own, which ends with the call, cancelled or not.
@@ -89,6 +101,7 @@ class Verifier:
         """
         start = time.perf_counter()
         run = self._checked(run)
+        self._end_standbys_later()
         judgement = await self._attempt(run, control=False)
         if judgement["silent"]:
             control = await self._attempt(run, control=True)
@@ -98,17 +111,31 @@ class Verifier:
                 count = len(judgement["tests"])
                 summary = f"{count} test{'s' if count > 1 else ''} passed (called out of sight)."
                 judgement |= {"verdict": "passed", "summary": summary}
-        return _report(judgement, time.perf_counter() - start)
+        return _report(judgement, time.perf_counter() - start, self.interpreter)
 
     async def close(self) -> None:
         """End every kernel and wait for its end."""
         self._closed = True
+        if self._idle is not None:
+            self._idle.cancel()
         for kernel in tuple(self._in_use):
             kernel.kill()
         while self._standby:
             await self._discard(self._standby.popleft())
         while self._reaping:
             await asyncio.gather(*self._reaping, return_exceptions=True)
+
+    def _end_standbys_later(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(self._idle_seconds, self._end_standbys)
+
+    def _end_standbys(self) -> None:
+        while self._standby:
+            task = asyncio.create_task(self._discard(self._standby.popleft()))
+            self._reaping.add(task)
+            task.add_done_callback(self._reaping.discard)
 
     # -- one attempt -----------------------------------------------------------------------
 
@@ -128,7 +155,7 @@ class Verifier:
     async def _take(self, run: Run) -> Kernel:
         plan = await self._decide()
         layered = workspace.foreign(self.root, run.files) if plan.overlay else frozenset()
-        self._layered |= layered
+        self._layered = layered
         self._preload |= imports.heavy_imports(run.files.values())
         while self._standby:
             task = self._standby.popleft()
@@ -137,7 +164,8 @@ class Verifier:
             except asyncio.CancelledError:
                 await self._discard(task)
                 raise
-            if kernel.alive and layered <= kernel.layered:
+            # Its layer holds copies as old as itself: each must be written anew by this run.
+            if kernel.alive and layered <= kernel.layered <= run.files.keys():
                 return kernel
             self._retire(kernel)
         return await self._started(plan)
@@ -297,7 +325,7 @@ def _moved(value: Any, paths: Mapping[str, str]) -> Any:
     return [_moved(item, paths) for item in value] if isinstance(value, list) else value
 
 
-def _report(judgement: Mapping[str, Any], seconds: float) -> Report:
+def _report(judgement: Mapping[str, Any], seconds: float, python: Path) -> Report:
     names = [field.name for field in dataclasses.fields(TestResult)]
     tests = tuple(TestResult(**{name: test[name] for name in names}) for test in judgement["tests"])
     summary, verdict = judgement["summary"], judgement["verdict"]
@@ -305,6 +333,6 @@ def _report(judgement: Mapping[str, Any], seconds: float) -> Report:
         return Report("passed", tests, summary, "", seconds)
     printed = judgement["printed"] if verdict in ("crashed", "broken") else ""
     text = feedback.compose(summary, tests, printed)
-    if advice := feedback.hint(tests, summary):
+    if advice := feedback.hint(tests, summary, python):
         summary = f"{summary} {advice}"
     return Report(verdict, tests, summary, text, seconds)
