@@ -182,7 +182,10 @@ class Plugin:
         report = outcome.get_result()
         fields: Dict[str, Any] = {"message": "", "details": ""}
         self._failed = self._failed or report.failed
-        if call.excinfo is not None and report.outcome != "passed":
+        if report.skipped and isinstance(report.longrepr, tuple):  # where and why
+            reason = str(report.longrepr[2]).replace("Skipped: ", "skipped: ", 1)
+            fields["message"] = explain.cut(reason, 700)
+        elif call.excinfo is not None and report.outcome != "passed":
             fields = self.explainer.failure(call.excinfo.value)
         elif report.outcome == "failed":  # XPASS(strict) and the like: a plain text
             fields["message"] = explain.cut(str(report.longrepr), 700)
