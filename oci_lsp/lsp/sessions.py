@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oci_lsp.settings import Settings
+from oci_lsp.verify.interpreter import find_interpreter
 
 if TYPE_CHECKING:
     from oci_lsp.refine.session import Session
@@ -34,7 +35,7 @@ class Sessions:
 
     def __init__(self, consent: Callable[[str], Awaitable[bool]]) -> None:
         self._consent = consent
-        self._entries: dict[tuple[Path, Settings], _Entry] = {}
+        self._entries: dict[tuple[Path, Settings, Path], _Entry] = {}
 
     @asynccontextmanager
     async def lease(self, root: Path, settings: Settings) -> AsyncIterator[Session]:
@@ -43,15 +44,17 @@ class Sessions:
         Raises:
             OciError: this machine cannot run the project's tests.
         """
+        # Looked for each time: the user may have made a virtual environment meanwhile.
+        python = await asyncio.to_thread(find_interpreter, root, settings.verify)
         # The loop's imports take half a second: not on the thread that answers the editor.
         module = await asyncio.to_thread(import_module, "oci_lsp.refine.session")
-        key = (root, settings)
+        key = (root, settings, python)
         entry = self._entries.pop(key, None)
         if entry is None:
             entry = _Entry(module.Session(root, settings, self._consent))
         self._entries[key] = entry  # at the end: the order is that of use
         entry.users += 1
-        for (other, _), old in self._entries.items():
+        for (other, *_), old in self._entries.items():
             old.retired = old.retired or (other == root and old is not entry)
         entry.retired = False
         try:
