@@ -62,19 +62,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--apply", action="store_true", help="change the file, if it passes")
         command.add_argument("--json", action="store_true", help="one JSON object on stdout")
         command.add_argument("--verbose", action="store_true", help="show the tokens as they come")
-        command.add_argument(
-            "--trust",
-            action="store_true",
-            help="let pyproject.toml set what could weaken your safety (network, engine.url, ...)",
-        )
+        _add_trust(command)
         _add_yes(command)
 
     doctor = commands.add_parser("doctor", help="check this machine and this project")
-    doctor.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    doctor.add_argument("--json", action="store_true", help="a JSON list on stdout")
+    _add_trust(doctor)
 
     model = commands.add_parser("model", help="the models on this machine")
     actions = model.add_subparsers(dest="action", required=True, parser_class=_Parser)
-    actions.add_parser("list", help="what there is, what fits, what `auto` takes")
+    listing = actions.add_parser("list", help="what there is, what fits, what `auto` takes")
     pull = actions.add_parser("pull", help="fetch a model and quantise it to NF4")
     pull.add_argument("name", help="a name of `model list`, a Hugging Face id or a GGUF file")
     _add_yes(pull)
@@ -85,12 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     actions = engine.add_subparsers(dest="action", required=True, parser_class=_Parser)
     start = actions.add_parser("start", help="start it and load the model")
     _add_yes(start)
-    actions.add_parser("stop", help="end it and free its memory")
-    actions.add_parser("status", help="what it does")
+    stop = actions.add_parser("stop", help="end it and free its memory")
+    status = actions.add_parser("status", help="what it does")
 
     commands.add_parser("settings", help="every setting, its default and its meaning")
 
-    for command in (serve, demo, fix, generate, doctor, start, pull):
+    for command in (
+        *(serve, demo, fix, generate, doctor),
+        *(listing, pull, remove, start, stop, status),
+    ):
         _add_set(command, "set_after")
     return parser
 
@@ -103,6 +103,14 @@ def _add_set(parser: argparse.ArgumentParser, dest: str) -> None:
         dest=dest,
         metavar="KEY=VALUE",
         help="a setting, e.g. refine.candidates=8; may be repeated",
+    )
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let pyproject.toml set what could weaken your safety (network, engine.url, ...)",
     )
 
 
@@ -147,15 +155,15 @@ def _run(options: argparse.Namespace) -> int:
         from oci_lsp.terminal import jobs
 
         return jobs.run(options)
+    if options.command == "doctor":
+        from oci_lsp.terminal import doctor
+
+        return doctor.run(options.assignments, as_json=options.json, trusted=options.trust)
     settings = from_command_line(Settings(), options.assignments)
     if options.command == "demo":
         from oci_lsp.demo import play
 
         return play.run(settings, options.assignments, yes=options.yes, keep=options.keep)
-    if options.command == "doctor":
-        from oci_lsp.terminal import doctor
-
-        return doctor.run(settings, as_json=options.json)
     from oci_lsp.terminal import models
 
     if options.command == "model":

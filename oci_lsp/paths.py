@@ -7,13 +7,27 @@ from pathlib import Path
 
 import platformdirs
 
+from oci_lsp.errors import OciError
+
 APP = "oci-lsp"
+_ADVICE = "Set OCI_LSP_CACHE_DIR, OCI_LSP_STATE_DIR or OCI_LSP_RUNTIME_DIR to a folder of yours."
 
 
 def _private(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o700)
+    """The folder, made if need be, open to its owner only.
+
+    Raises:
+        OciError: it cannot be made, or it is another user's.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+        if status.st_uid != os.getuid():
+            raise OciError(f"{path} belongs to another user", _ADVICE)
+        if status.st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise OciError(f"{path} cannot be used: {error.strerror}", _ADVICE) from error
     return path
 
 
@@ -41,8 +55,7 @@ def runtime_dir() -> Path:
     xdg = os.environ.get("XDG_RUNTIME_DIR", "")
     if xdg and os.access(xdg, os.W_OK):
         return _private(Path(xdg) / APP)
-    path = Path(f"/tmp/{APP}-{os.getuid()}")  # noqa: S108 - ownership is checked below
-    private = _private(path)
-    if path.is_symlink() or private.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user; set OCI_LSP_RUNTIME_DIR")
-    return private
+    path = Path(f"/tmp/{APP}-{os.getuid()}")  # noqa: S108 - its owner is checked
+    if path.is_symlink():
+        raise OciError(f"{path} is a link, which anybody could have put there", _ADVICE)
+    return _private(path)

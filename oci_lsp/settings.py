@@ -100,12 +100,15 @@ class Settings:
     history: HistorySettings = field(default_factory=HistorySettings)
 
 
-# A repository that could set these could weaken its reader's safety: from pyproject.toml they count
+# A repository that could set these could weaken its reader's safety, or delete what is not its own:
+# from pyproject.toml they count
 # in a trusted workspace only.
 GUARDED = frozenset(
     {
         "engine.url",
         "engine.apiKeyEnv",
+        "history.enabled",
+        "history.keep",
         "verify.isolation",
         "verify.network",
         "verify.devices",
@@ -250,7 +253,8 @@ def read_pyproject(root: Path) -> tuple[dict[str, Any], list[str]]:
     """The `[tool.oci-lsp]` table of a project, and messages; `{}` where there is none."""
     path = root / "pyproject.toml"
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("oci-lsp", {})
+        tool = tomllib.loads(path.read_text("utf-8")).get("tool", {})
+        table = tool.get("oci-lsp", {}) if isinstance(tool, dict) else {}
     except FileNotFoundError:
         return {}, []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

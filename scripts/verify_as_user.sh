@@ -71,4 +71,5 @@ if ! cmp -s "$stamp" pyproject.toml; then
     as_user cp "$checkout/pyproject.toml" "$stamp"
 fi
 cd "$checkout"
-as_user .venv/bin/python -m pytest tests/verify "$@"
+as_user .venv/bin/python -m pytest tests/verify \
+    tests/terminal/test_cli.py::test_apply_to_a_read_only_file_is_refused_before_any_work "$@"

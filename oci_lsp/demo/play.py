@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 from pygls.protocol import default_converter
 from pygls.workspace import TextDocument
@@ -55,7 +56,10 @@ def run(settings: Settings, assignments: Sequence[str], *, yes: bool, keep: bool
     try:
         before = _pytest(project)
         console.print(f"Its tests today: [red]{escape(before[1])}[/]\n")
-        asyncio.run(_play(project, settings, assignments, console, yes=yes))
+        try:
+            asyncio.run(_play(project, settings, assignments, console, yes=yes))
+        except (TimeoutError, JsonRpcException) as error:
+            raise OciError(f"The server failed: {error or 'no answer in time'}") from error
         status, line = _pytest(project)
         colour = "green" if status == 0 else "red"
         console.print(f"[bold]pytest, run from outside:[/] [{colour}]{escape(line)}[/]")
@@ -170,6 +174,7 @@ class _Editor(LanguageClient):
         self.documents: dict[str, TextDocument] = {}
         self.finished: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._last = ""
+        self._left = False
         # pygls marks the functions that it is given, which bound methods do not allow.
         answers: dict[str, Any] = {
             lsp.WINDOW_WORK_DONE_PROGRESS_CREATE: lambda params: None,
@@ -186,11 +191,12 @@ class _Editor(LanguageClient):
 
     async def server_exit(self, server: asyncio.subprocess.Process) -> None:
         """A server that dies must end the demo, not leave it waiting."""
-        if server.returncode:
+        if not self._left:
             self.finished.put_nowait({"outcome": "error", "message": "The server died."})
 
     async def leave(self) -> None:
         """Close the editor."""
+        self._left = True
         try:
             await asyncio.wait_for(self.shutdown_async(None), 10)
             self.exit(None)

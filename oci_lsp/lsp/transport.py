@@ -93,9 +93,9 @@ def serve_tcp(create: Callable[[], Server], host: str, port: int) -> int:
                 f"Port {port} of {host} cannot be used: {error.strerror}", "Choose another one."
             ) from error
         place = listening.sockets[0].getsockname()
-        print(f"oci-lsp listens on {place[0]}:{place[1]}", file=sys.stderr, flush=True)  # noqa: T201
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, _resolve, status, 128 + number)
+        print(f"oci-lsp listens on {place[0]}:{place[1]}", file=sys.stderr, flush=True)  # noqa: T201
         return await status
 
     return _run(serve)

@@ -44,10 +44,9 @@ Connect = Callable[[], Awaitable[Engine]]
 class _EndError(Exception):
     """The job is over before its time; carries what the user is told."""
 
-    def __init__(self, outcome: Outcome, message: str, limit: Limit | None = None) -> None:
+    def __init__(self, outcome: Outcome, message: str) -> None:
         super().__init__(message)
         self.outcome = outcome
-        self.limit = limit
 
 
 def _nobody(event: Event) -> None:
@@ -64,8 +63,9 @@ async def refine(
 ) -> Result:
     """Work on a task until its test passes or a limit ends it.
 
-    `connect` finds or starts the engine and is awaited while the baseline runs. `finished` is given
-    the result on every way out, a cancellation's too. Every failure becomes an outcome.
+    `connect` finds or starts the engine, once the baseline has shown that there is something to do.
+    `finished` is given the result on every way out, a cancellation's too. Every failure becomes an
+    outcome.
 
     Raises:
         asyncio.CancelledError: the caller cancelled; the model and the kernel were stopped.
@@ -76,7 +76,7 @@ async def refine(
         async with job.deadline:
             result = await job.run()
     except _EndError as end:
-        result = job.result(end.outcome, str(end), limit=end.limit)
+        result = job.result(end.outcome, str(end))
     except TimeoutError:
         if not job.deadline.expired():
             raise
@@ -114,13 +114,16 @@ class _Job:
         # Set once the model is ready: a first download is not the job's time.
         self.deadline = asyncio.timeout(None)
         self.engine: Engine | None = None
-        self.connecting = asyncio.ensure_future(connect())
+        self.connect = connect
         self.standby: asyncio.Task[None] | None = None
         self.attempts: list[Attempt] = []
         self.messages: list[Message] = list(task.conversation)
         self.regressions: tuple[str, ...] = ()
         self.tokens = 0
         self.name = ""
+        self.tests = ""
+        # What was said before this message is kept for the transcript, but no longer sent.
+        self.since = 0
 
     async def run(self) -> Result:
         # Reading a project and a long file takes its time: whoever shares this thread goes on.
@@ -137,8 +140,12 @@ class _Job:
                     if trial.verdict == "passed":
                         return self.passed(reply, trial)
                     tried.append((reply, trial))
+                    if self.limit():
+                        break
             self.report(tried)
-        return self.failed("turns", f"{self.limits.turns} turns")
+            if reached := self.limit():
+                return self.failed(*reached)
+        return self.failed("turns", _count(self.limits.turns, "turn"))
 
     def check_source(self) -> None:
         row = syntax_error_outside(self.task.module, self.task.target)
@@ -168,9 +175,17 @@ class _Job:
             return ""
         self.observe(Baseline(report))
         if report.verdict == "broken":
+            told = report.feedback or report.summary
+            if report.summary not in told:
+                told = f"{report.summary}\n{told}"
+            raise _EndError("broken_test", f"The test cannot be run: {told}")
+        red = [test for test in report.tests if test.outcome != "passed"]
+        if red and all(test.outcome == "skipped" for test in red):
+            names = ", ".join(f"{test.id} ({test.message})" for test in red)
             raise _EndError(
                 "broken_test",
-                f"The test cannot be run: {report.summary}\n{report.feedback}".strip(),
+                f"Skipped, so it can tell nothing: {names}. Take the mark away, or name another "
+                "test.",
             )
         if report.verdict == "vacuous":
             raise _EndError(
@@ -185,6 +200,12 @@ class _Job:
         return ""
 
     def open_conversation(self, failure: str) -> None:
+        self.tests = test_source(
+            self.task.root,
+            self.trials.selection,
+            {**self.task.buffers, self.task.path: self.task.module.text},
+            limit=prompt.TESTS_LIMIT,
+        )
         if self.messages and self.messages[-1].role == "user":
             # The job that goes on here had failed: its last message says how.
             self.messages[-1] = prompt.with_feedback(self.messages[-1], self.task.feedback)
@@ -195,18 +216,11 @@ class _Job:
             )
             self.messages.append(message)
             return
-        tests = test_source(
-            self.task.root,
-            self.trials.selection,
-            {**self.task.buffers, self.task.path: self.task.module.text},
-            limit=prompt.TESTS_LIMIT,
-        )
-        self.messages.extend(prompt.opening(self.task, self.name, tests, failure))
+        self.messages.extend(prompt.opening(self.task, self.name, self.tests, failure))
 
     async def connected(self) -> Engine:
-        if not self.connecting.done():
-            self.observe(Stage("engine"))
-        engine = await self.connecting
+        self.observe(Stage("engine"))
+        engine = await self.connect()
         self.deadline.reschedule(asyncio.get_running_loop().time() + self.limits.seconds)
         return engine
 
@@ -218,7 +232,11 @@ class _Job:
         target, limits = self.task.target, self.limits
         count = min(limits.candidates, limits.attempts - len(self.attempts))
         return Request(
-            messages=[{"role": m.role, "content": m.content} for m in self.messages],
+            messages=[
+                {"role": m.role, "content": m.content}
+                for index, m in enumerate(self.messages)
+                if m.role == "system" or index >= self.since
+            ],
             n=count,
             temperature=limits.temperature if count > 1 else 0.0,
             top_p=limits.top_p,
@@ -258,15 +276,16 @@ class _Job:
             if trial.regressions:
                 self.regressions = tuple(dict.fromkeys((*self.regressions, *trial.regressions)))
         if trial.verdict != "passed":
-            self.check_limits()
             self.observe(Stage("generating", number, self.attempts_allowed(), turn))
         return trial
 
-    def check_limits(self) -> None:
+    def limit(self) -> tuple[Limit, str] | None:
+        """The limit that is reached, and in words."""
         if len(self.attempts) >= self.limits.attempts:
-            raise _EndError("failed", self.summary(f"{self.limits.attempts} attempts"), "attempts")
+            return "attempts", _count(self.limits.attempts, "attempt")
         if self.tokens >= self.limits.tokens:
-            raise _EndError("failed", self.summary(f"{self.limits.tokens} tokens"), "tokens")
+            return "tokens", f"{self.limits.tokens} tokens"
+        return None
 
     def report(self, tried: list[tuple[Reply, Trial]]) -> None:
         """Put the best candidate of a failed turn and what it did into the conversation."""
@@ -274,6 +293,10 @@ class _Job:
             return
         reply, best = max(tried, key=lambda pair: (_rank(pair[1]), -pair[0].index))
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
+        if best.unchanged and isinstance(self.task.target, Function):
+            self.since = len(self.messages)
+            self.messages.append(prompt.afresh(self.task, self.name, self.tests))
+            return
         others = [t.code for _, t in tried if t.verdict != "rejected" and t.code != best.code]
         self.messages.append(
             prompt.again(self.name, passed=False, failure=best.brief, tried=others)
@@ -318,10 +341,9 @@ class _Job:
 
     async def close(self) -> None:
         """Stop what the job started and nobody awaits any more."""
-        pending = [task for task in (self.connecting, self.standby) if task is not None]
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        if self.standby is not None:
+            self.standby.cancel()
+            await asyncio.gather(self.standby, return_exceptions=True)
 
 
 def _rank(trial: Trial) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -9,7 +10,7 @@ import jinja2
 
 from oci_lsp.refine.task import Message, Task
 from oci_lsp.source.context import context
-from oci_lsp.source.functions import Function
+from oci_lsp.source.functions import Function, parse
 from oci_lsp.source.layout import dedented
 
 # Characters of test source and of what was tried that go into one prompt. A 4-bit 1.5B model
@@ -68,6 +69,23 @@ def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, .
         Message("system", render("system")),
         Message("user", content, "user" if task.feedback else "oci-lsp"),
     )
+
+
+def afresh(task: Task, name: str, tests: str) -> Message:
+    """The task told without the function's body: whoever only copies it must write it anew.
+
+    Small models repeat a buggy body that they see, sample after sample; from the signature, the
+    docstring and the tests they write another one.
+    """
+    function = task.target
+    assert isinstance(function, Function)
+    text = task.module.text
+    start = function.docstring_span.end if function.docstring_span else function.body.start
+    gap = f"\n{function.indent}    " if function.docstring_span else ""
+    blank = parse(f"{text[:start]}{gap}...{text[function.body.end :]}")
+    target = blank.named(function.qualname) or function
+    other = dataclasses.replace(task, module=blank, target=target, kind="generate")
+    return opening(other, name, tests, "")[1]
 
 
 def again(

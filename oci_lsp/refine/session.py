@@ -74,8 +74,9 @@ class Session:
         def finished(result: Result) -> None:
             try:
                 history.save(job_id, records(job_id, task, result), self.settings.history)
-            except OSError as error:
-                # A full disk must not cost the user the fix that has just passed.
+            except (OSError, ValueError) as error:
+                # A full disk, or text that is no Unicode: the fix that has just passed must not be
+                # lost for it.
                 _log.warning("The transcript could not be written: %s", error)
 
         async with AsyncExitStack() as stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,12 +200,16 @@ Event = Stage | Token | Attempted | Baseline
 Observer = Callable[[Event], None]
 
 
+# What patch takes for a line: a form feed or a lone carriage return ends none.
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
+
+
 def unified_diff(path: str, old: str, new: str) -> str:
     """A unified diff that `patch -p1` and `git apply` take; `path` is relative to the root."""
     lines: list[str] = []
     for line in difflib.unified_diff(
-        old.splitlines(keepends=True),
-        new.splitlines(keepends=True),
+        _LINES.findall(old),
+        _LINES.findall(new),
         f"a/{path}",
         f"b/{path}",
     ):

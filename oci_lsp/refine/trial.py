@@ -19,7 +19,7 @@ from oci_lsp.source.generated import wanted_name as named_in
 from oci_lsp.source.lines import Lines
 from oci_lsp.source.splice import Spliced, splice
 from oci_lsp.source.tests import Selection, find_tests, referencing_tests
-from oci_lsp.verify.verdict import Candidate, Report, Run, Snippet
+from oci_lsp.verify.verdict import Candidate, Report, Run, Snippet, TestResult
 
 # Failing tests that a prompt tells of.
 FAILURES = 3
@@ -40,6 +40,7 @@ class Trial:
     text: str = ""
     passed_tests: int = 0
     regressions: tuple[str, ...] = field(default=())
+    unchanged: bool = False
 
 
 def wanted_name(task: Task, selection: Selection) -> str:
@@ -93,8 +94,12 @@ class Trials:
     @property
     def labels(self) -> tuple[str, ...]:
         """The selected tests for the user's eyes; lines count from 1."""
-        lines = (f"{item.kind} in line {item.line + 1}" for item in self.selection.snippets)
-        return (*self.selection.node_ids, *lines)
+        given = self.selection.origin == "request"
+        snippets = (
+            f"the {item.kind} given" if given else f"{item.kind} in line {item.line + 1}"
+            for item in self.selection.snippets
+        )
+        return (*self.selection.node_ids, *snippets)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -162,7 +167,7 @@ class Trials:
         if spliced.text == self.task.module.text:
             summary = "the function is unchanged"
             words = f"{summary}, and it is wrong"
-            trial = Trial("rejected", summary, words, words, spliced.code)
+            trial = Trial("rejected", summary, words, words, spliced.code, unchanged=True)
         else:
             self._observe(stage)
             trial = await self._test(spliced, stage)
@@ -231,8 +236,12 @@ class Trials:
             for name, green in self._green_before.items()
             if green and name in now and now[name].outcome != "passed"
         )
-        vanished = [n for n, green in self._green_before.items() if green and n not in now]
-        if not turned and not vanished:
+        turned += tuple(
+            TestResult(name, "missing", message="it is no longer collected")
+            for name, green in self._green_before.items()
+            if green and name not in now
+        )
+        if not turned:
             return None
         return Report(
             verdict="failed",

@@ -42,6 +42,9 @@ def target_named(module: Module, qualname: str) -> Function:
     if found := module.named(qualname):
         return found
     names = [function.qualname for function in module.functions]
+    if methods := [name for name in names if name.rpartition(".")[0] == qualname]:
+        advice = f"{qualname} has the functions: {', '.join(methods)}"
+        raise TargetError(f"{qualname} is no function itself; name one of those in it", advice)
     same_leaf = [name for name in names if name.rpartition(".")[2] == qualname.rpartition(".")[2]]
     near = same_leaf or get_close_matches(qualname, names, n=5)
     if near:

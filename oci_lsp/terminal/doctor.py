@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from oci_lsp.engine import catalogue, devices, lifecycle
 from oci_lsp.errors import OciError
-from oci_lsp.settings import Settings, from_pyproject
+from oci_lsp.settings import Settings, from_command_line, from_pyproject
 from oci_lsp.source.target import find_root
 from oci_lsp.verify.pool import Verifier
 from oci_lsp.verify.verdict import Run, Snippet
@@ -32,10 +32,15 @@ class Finding:
     advice: str = ""
 
 
-def run(settings: Settings, *, as_json: bool) -> int:
-    """Print the findings; 0 where all is well, 1 where something is not."""
+def run(assignments: Sequence[str], *, as_json: bool, trusted: bool) -> int:
+    """Print the findings; 0 where all is well, 1 where something is not.
+
+    Raises:
+        SettingsError: an assignment is wrong.
+    """
     root = find_root(Path.cwd())
-    settings, messages = from_pyproject(settings, root, trusted=False)
+    settings, messages = from_pyproject(Settings(), root, trusted=trusted)
+    settings = from_command_line(settings, assignments)
     findings = [Finding("settings", False, message) for message in messages]
     findings += asyncio.run(_examine(root, settings))
     if as_json:

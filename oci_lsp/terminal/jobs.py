@@ -14,11 +14,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from oci_lsp.errors import TargetError
+from oci_lsp.errors import OciError, TargetError
 from oci_lsp.refine.session import Session
 from oci_lsp.refine.task import Kind, Result, Task
 from oci_lsp.settings import Settings, from_command_line, from_pyproject
-from oci_lsp.source.functions import CommentBlock, Function, Module, parse
+from oci_lsp.source.functions import CommentBlock, Function, Module, feedback_lines, parse
 from oci_lsp.source.target import find_root, offset_of_line, target_at, target_named
 from oci_lsp.terminal.ask import asker
 from oci_lsp.terminal.show import Progress, show_result
@@ -111,10 +111,20 @@ def run(options: argparse.Namespace) -> int:
     """Run `fix` or `generate` and give the exit status.
 
     Raises:
-        OciError: the words on the command line cannot be followed.
+        OciError: the words on the command line cannot be followed (with `--json`: printed).
     """
+    try:
+        return _run(options)
+    except OciError as error:
+        if not options.json:
+            raise
+        print(json.dumps(Result("error", str(error)).as_json(), indent=2))
+        return EXIT["error"]
+
+
+def _run(options: argparse.Namespace) -> int:
     file, module, target = _locate(options.target, options.command)
-    if options.apply and not os.access(file.path, os.W_OK):
+    if options.apply and not _writable(file.path):
         raise TargetError(
             f"{file.path} is read-only, so --apply could not change it",
             "Make it writable, or leave --apply out and take the diff.",
@@ -129,7 +139,10 @@ def run(options: argparse.Namespace) -> int:
         target=target,
         kind=options.command,
         tests=tuple(_relative(test, root) for test in options.test),
-        feedback=(options.feedback,) if options.feedback else (),
+        feedback=(
+            *((options.feedback,) if options.feedback else ()),
+            *feedback_lines(module, target),
+        ),
     )
     with Progress(verbose=options.verbose) as progress:
         for message in messages:
@@ -144,6 +157,15 @@ def run(options: argparse.Namespace) -> int:
     else:
         show_result(result)
     return EXIT[result.outcome]
+
+
+def _writable(path: Path) -> bool:
+    """Whether the file may be replaced; root is held to the file's mode too."""
+    return (
+        os.access(path, os.W_OK)
+        and os.access(path.parent, os.W_OK)
+        and bool(path.stat().st_mode & 0o222)
+    )
 
 
 def _relative(test: str, root: Path) -> str:

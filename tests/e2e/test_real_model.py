@@ -115,7 +115,7 @@ async def test_fix_from_a_diagnostic(tmp_path, real_engine):
         here = lsp.Range(at, lsp.Position(at.line, at.character + 3))
         problem = lsp.Diagnostic(here, "Undefined name `nam`", source="Ruff", code="F821")
         actions = await made.actions("hello.py", "nam +", only=["quickfix"], diagnostics=[problem])
-        assert actions[0].diagnostics == [problem]
+        assert list(actions[0].diagnostics) == [problem]
         result = await run_action(made, actions[0])
         assert result["outcome"] == "passed", result
         assert "diagnostic itself was not checked" in result["message"]

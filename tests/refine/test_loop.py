@@ -12,7 +12,7 @@ import pytest
 
 from oci_lsp import history
 from oci_lsp.refine.session import Session
-from oci_lsp.refine.task import Attempted, Diagnostic, Stage, Token
+from oci_lsp.refine.task import Attempted, Diagnostic, Stage, Token, unified_diff
 from tests.projects import BUGGY, RIGHT, TEST, calc, fenced, settings, task, write
 from tests.scripted_engine import Reply, ScriptedEngine
 
@@ -82,7 +82,23 @@ async def test_prose_without_code_and_the_unchanged_function_are_told_to_the_mod
         result = await solve(task(root, "calc.py", "add"), engine, refine={"turns": 3})
     assert [a.verdict for a in result.attempts] == ["rejected", "rejected", "passed"]
     assert "no code block" in engine.prompts[1]
-    assert "unchanged" in engine.prompts[2]
+    assert "a - b" in engine.prompts[0]
+    assert "a - b" not in engine.prompts[2]
+
+
+async def test_a_model_that_only_copies_is_asked_afresh_without_the_body(tmp_path):
+    code = 'def add(a, b):\n    """Adds."""\n    return a - b\n'
+    root = calc(tmp_path, code)
+    with ScriptedEngine([fenced(code), fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert [a.verdict for a in result.attempts] == ["rejected", "passed"]
+    assert result.text == 'def add(a, b):\n    """Adds."""\n    return a + b\n'
+    roles = [m["role"] for m in engine.requests[1].payload["messages"]]
+    assert roles == ["system", "user"]
+    assert "a - b" not in engine.prompts[1]
+    assert 'def add(a, b):\n    """Adds."""\n    ...' in engine.prompts[1]
+    assert "assert add(2, 3) == 5" in engine.prompts[1]
+    assert [m.role for m in result.messages] == ["system", "user", "assistant", "user", "assistant"]
 
 
 async def test_a_green_test_ends_the_job_before_the_model_is_asked(tmp_path):
@@ -172,6 +188,56 @@ async def test_other_tests_that_were_green_must_stay_green(tmp_path):
     assert [a.verdict for a in result.attempts] == ["regressed", "passed"]
     assert result.regressions == ("test_other.py::test_zero",)
     assert "test_zero" in engine.prompts[1]
+
+
+async def test_a_test_that_vanishes_is_a_regression_by_name(tmp_path):
+    root = calc(tmp_path)
+    many = (
+        "import pytest\nfrom calc import add\n\n\n"
+        "@pytest.mark.parametrize('n', range(add(2, 0)))\n"
+        "def test_many(n):\n    assert add(n, 0) == n\n"
+    )
+    write(root, {"test_many.py": many})
+    job = task(root, "calc.py", "add", tests=("test_calc.py::test_add",))
+    empties = fenced("def add(a, b):\n    return a + b if b else 0\n")
+    with ScriptedEngine([empties, fenced(RIGHT)]) as engine:
+        result = await solve(job, engine)
+    assert [a.verdict for a in result.attempts] == ["regressed", "passed"]
+    assert "test_many" in result.attempts[0].summary
+    assert "no longer collected" in engine.prompts[1]
+
+
+async def test_a_skipped_test_is_told_before_the_model_is_asked(tmp_path):
+    root = calc(tmp_path)
+    marked = TEST.replace("def test_add", "@pytest.mark.skip(reason='not today')\ndef test_add")
+    (root / "test_calc.py").write_text(f"import pytest\n{marked}")
+    with ScriptedEngine([]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "broken_test"
+    assert "not today" in result.message
+    assert "Take the mark away" in result.message
+    assert engine.requests == []
+
+
+async def test_a_limit_leaves_a_conversation_that_can_go_on(tmp_path):
+    root = calc(tmp_path)
+    with ScriptedEngine([wrong(0)]) as engine:
+        first = await solve(task(root, "calc.py", "add"), engine, refine={"attempts": 1})
+    assert first.limit == "attempts"
+    job = task(root, "calc.py", "add", feedback=("it must add",), conversation=first.messages)
+    with ScriptedEngine([fenced(RIGHT)]) as engine:
+        second = await solve(job, engine)
+    assert second.outcome == "passed"
+    messages = engine.requests[0].payload["messages"]
+    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
+    assert "returned 6" in messages[-1]["content"]
+    assert "it must add" in messages[-1]["content"]
+
+
+def test_a_diff_is_one_that_patch_takes_whatever_the_line_ends():
+    old = "A = 1\n\x0c\ndef f():\n    return '\u2028'\r\n"
+    assert unified_diff("x.py", old, old.replace("1", "2")).splitlines()[2] == "@@ -1,4 +1,4 @@"
+    assert "No newline" not in unified_diff("x.py", old, old.replace("1", "2"))
 
 
 async def test_limits_end_a_job_by_name(tmp_path):
@@ -308,7 +374,7 @@ async def test_an_engine_that_dies_is_an_error_with_advice_and_nothing_changes(t
 
 
 def _kernels() -> set[int]:
-    """Processes below this one that are sandboxes or kernels."""
+    """Processes below this one: sandboxes, kernels, other tests' engine."""
     return {p.pid for p in psutil.Process(os.getpid()).children(recursive=True)}
 
 
@@ -317,7 +383,7 @@ async def test_a_cancelled_job_stops_the_model_and_the_kernel_within_a_second(tm
     root = calc(tmp_path)
     loops = fenced("def add(a, b):\n    while True:\n        pass\n")
     script = Reply((loops,), delay=0.3 if when == "generating" else 0)
-    reached = asyncio.Event()
+    reached, before = asyncio.Event(), _kernels()
 
     def observe(event):
         if when == "generating" and isinstance(event, Token):
@@ -335,7 +401,7 @@ async def test_a_cancelled_job_stops_the_model_and_the_kernel_within_a_second(tm
         assert time.monotonic() - started < 2
         if when == "generating":
             engine.wait("disconnected")
-    assert _kernels() == set()
+    assert _kernels() <= before
     saved = [history.load(path) for path in history.folder().glob("*.jsonl")]
     assert [records[0]["outcome"] for records in saved] == ["cancelled"]
 

@@ -130,6 +130,7 @@ def test_generate_at_a_comment_line_and_feedback_reaches_the_model(tmp_path):
         (["fix", "calc.py::add", "--set", "engine.url=ftp://x"], "engine.url"),
         (["fix", "calc.py::add", "--set", "engine.url=http://127.0.0.1:9"], "cannot be reached"),
         (["fix", "calc.py::add", "--set", "engine.model=gpt-9"], "no model called 'gpt-9'"),
+        (["fix", "shop.py::Cart"], "Cart.total"),
         (["mend"], "invalid choice: 'mend'"),
         (["fix", "calc.py::add", "--aply"], "unrecognized arguments: --aply"),
         (["model", "remove", "qwen2.5-coder-32b"], "Nothing of qwen2.5-coder-32b"),
@@ -139,6 +140,7 @@ def test_generate_at_a_comment_line_and_feedback_reaches_the_model(tmp_path):
 def test_bad_input_is_told_and_is_status_2(tmp_path, words, said):
     root = calc(tmp_path)
     (root / "notes.txt").write_bytes(b"\xff\xfe\x00")
+    (root / "shop.py").write_text("class Cart:\n    def total(self):\n        return 0\n")
     done = oci(*words, cwd=root)
     assert done.returncode == 2, done
     assert said in " ".join(done.stderr.split()), done.stderr
@@ -166,6 +168,8 @@ def test_a_signal_ends_the_job_with_130_and_leaves_no_process(tmp_path, number):
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
+            # Where the test run itself is in the background, SIGINT is ignored and so inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert process.stderr is not None
         for line in process.stderr:
@@ -243,3 +247,51 @@ def test_doctor_names_each_part_and_the_exit_status_tells(tmp_path):
     broken = oci("doctor", "--set", "verify.interpreter=/none", cwd=root)
     assert broken.returncode == 1
     assert "verify.interpreter" in broken.stdout
+
+
+def test_a_comment_to_oci_is_the_users_word_here_too(tmp_path):
+    code = RIGHT.replace("(a, b):\n", "(a, b):\n    # oci: name the sum\n")
+    root = calc(tmp_path, code)
+    better = "def add(a, b):\n    total = a + b\n    return total\n"
+    with ScriptedEngine([fenced(better)]) as engine:
+        done = oci("fix", root / "calc.py::add", "--apply", engine=engine)
+        assert done.returncode == 0, done.stderr
+        assert "The user says: name the sum" in engine.prompts[0]
+    assert (root / "calc.py").read_text() == better
+
+
+def test_with_json_an_early_error_is_an_object_too(tmp_path):
+    done = oci("fix", "absent.py::f", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    result = json.loads(done.stdout)
+    assert result["outcome"] == "error"
+    assert "no file absent.py" in result["message"]
+
+
+def test_the_command_line_outweighs_pyproject(tmp_path):
+    root = calc(tmp_path)
+    (root / "pyproject.toml").write_text("[tool.oci-lsp]\nverify.timeout = 'x'\nrefine.turns = 9\n")
+    with ScriptedEngine([WRONG]) as engine:
+        done = oci("fix", root / "calc.py::add", "--set", "refine.turns=1", engine=engine)
+    assert done.returncode == 1
+    assert "verify.timeout: 'x' is not a number" in done.stderr
+    assert "within 1 turn (" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "folder", "said"),
+    [
+        ("tool = 3\n", None, "The test cannot be run"),
+        ("", "/proc/nope", "/proc/nope cannot be used"),
+    ],
+)
+def test_odd_surroundings_are_told_without_a_traceback(tmp_path, pyproject, folder, said):
+    root = calc(tmp_path)
+    (root / "pyproject.toml").write_text(pyproject)
+    more = {"OCI_LSP_RUNTIME_DIR": folder} if folder else {}
+    with ScriptedEngine([]) as engine:
+        done = oci("fix", root / "calc.py::add", engine=engine, env=os.environ | more)
+    assert done.returncode == 2
+    # pytest's own complaint may be quoted; a fault of ours would name our command line.
+    assert "oci_lsp/cli.py" not in done.stderr
+    assert said in " ".join(done.stderr.split())
