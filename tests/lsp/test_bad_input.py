@@ -187,7 +187,7 @@ async def test_the_command_lines_settings_outweigh_the_editors(tmp_path):
     with ScriptedEngine(["no code"] * 9) as engine:
         async with editor(root, engine.url, "--set", "refine.turns=1") as ed:
             ed.open("calc.py")
-            assert "1 turns" in (await ed.job("fixFunction", "calc.py", "add"))["message"]
+            assert "1 turn " in (await ed.job("fixFunction", "calc.py", "add"))["message"]
 
 
 async def test_a_request_that_makes_no_sense_is_answered(tmp_path):

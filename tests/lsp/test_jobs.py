@@ -64,7 +64,8 @@ async def test_never_right_leaves_the_buffer_and_says_so(tmp_path):
             end = await ed.job("fixFunction", "calc.py", "add")
             assert ed.text("calc.py") == BUGGY
             assert ed.edits == []
-            assert any(end["message"] in message for message in ed.messages)
+            # The message to the user is sent right after the notification to the program.
+            await ed.until(lambda: any(end["message"] in said for said in ed.messages), "message")
     assert (end["outcome"], end["limit"], end["diff"]) == ("failed", "turns", "")
     assert [attempt["verdict"] for attempt in end["attempts"]] == ["failed", "rejected"]
 
