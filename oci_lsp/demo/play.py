@@ -25,10 +25,10 @@ from rich.markup import escape
 from rich.syntax import Syntax
 
 from oci_lsp import __version__
-from oci_lsp.engine import catalogue, devices, lifecycle
+from oci_lsp.engine import catalogue, devices
 from oci_lsp.errors import OciError
 from oci_lsp.settings import Settings, as_tree
-from oci_lsp.terminal.ask import asker
+from oci_lsp.terminal import models
 
 # The functions to close, as an editor's user would point at them, and the action to pick.
 STEPS = (
@@ -99,27 +99,6 @@ def _with_starter(settings: Settings) -> Settings:
     )
 
 
-async def _engine(settings: Settings, console: Console, *, yes: bool) -> None:
-    """Have the engine ready, with a progress line, before the editor's part begins."""
-    started = time.monotonic()
-    with console.status("engine") as status:
-        last = ""
-
-        def progress(what: str, fraction: float | None) -> None:
-            nonlocal last
-            words = what if fraction is None else f"{what} {fraction:.0%}"
-            status.update(escape(words))
-            if what != last and not console.is_terminal:
-                console.print(what, markup=False)
-            last = what
-
-        consent = asker(yes=yes, before=status.stop, after=status.start)
-        client = await lifecycle.connect(settings.engine, progress=progress, consent=consent)
-        async with client:
-            model = client.model
-    console.print(f"[bold]Engine[/] ready after {time.monotonic() - started:.1f} s: {model}\n")
-
-
 async def _play(
     project: Path,
     settings: Settings,
@@ -129,7 +108,7 @@ async def _play(
     yes: bool,
 ) -> None:
     settings = _with_starter(settings)
-    await _engine(settings, console, yes=yes)
+    await models.ready(settings, yes=yes)
     editor = _Editor(console)
     async with AsyncExitStack() as stack:
         words = [word for item in assignments for word in ("--set", item)]

@@ -64,8 +64,8 @@ def brief(report: Report) -> str:
     """
     failed = [test for test in report.tests if test.outcome != "passed" and test.message]
     lines = [f"{test.id.rpartition('::')[2]}: {test.message}" for test in failed[:FAILURES]]
-    if more := len(failed) - FAILURES:
-        lines += [f"({more} more failed)"] if more > 0 else []
+    if len(failed) > FAILURES:
+        lines.append(f"({len(failed) - FAILURES} more failed)")
     return "\n".join(lines) or report.summary
 
 

@@ -32,7 +32,7 @@ def run_model(options: argparse.Namespace, settings: Settings) -> int:
     if options.action == "remove":
         return _remove(options.name, settings)
     chosen = dataclasses.replace(settings.engine, model=options.name, url="")
-    return asyncio.run(_ready(dataclasses.replace(settings, engine=chosen), yes=options.yes))
+    return asyncio.run(ready(dataclasses.replace(settings, engine=chosen), yes=options.yes))
 
 
 def run_engine(options: argparse.Namespace, settings: Settings) -> int:
@@ -42,7 +42,7 @@ def run_engine(options: argparse.Namespace, settings: Settings) -> int:
         OciError: the engine could not be started.
     """
     if options.action == "start":
-        return asyncio.run(_ready(settings, yes=options.yes))
+        return asyncio.run(ready(settings, yes=options.yes))
     if options.action == "stop":
         count = asyncio.run(lifecycle.stop())
         print({0: "No engine runs.", 1: "The engine is stopped."}.get(count, f"{count} stopped."))
@@ -50,8 +50,12 @@ def run_engine(options: argparse.Namespace, settings: Settings) -> int:
     return asyncio.run(_status())
 
 
-async def _ready(settings: Settings, *, yes: bool) -> int:
-    """Fetch, quantise and load the model, with a progress bar; leave the engine running."""
+async def ready(settings: Settings, *, yes: bool) -> int:
+    """Fetch, quantise and load the model, with a progress bar; leave the engine running.
+
+    Raises:
+        OciError: no such model, no consent, no room, or the engine did not start.
+    """
     with ReadyBar() as bar:
         consent = asker(yes=yes, before=bar.pause, after=bar.resume)
         started = time.monotonic()
