@@ -18,6 +18,7 @@ from oci_lsp.engine.process.generation import (
 from oci_lsp.engine.process.kv import PrefixCache, copy_rows, croppable, new_cache
 from oci_lsp.engine.process.sampling import Chooser
 from oci_lsp.engine.process.textstream import Detokenizer, StopWatch
+from oci_lsp.engine.process.threads import Threads
 
 # A prompt is read in pieces, so that a cancel is noticed in between.
 PREFILL_TOKENS = 512
@@ -52,6 +53,8 @@ class Decoder:
         self.context = context
         self._stop_tokens = stop_tokens
         self._prefix = PrefixCache(model.config)
+        on_cpu = model.device.type == "cpu"
+        self._threads = Threads(torch.get_num_threads() if on_cpu else 1, torch.set_num_threads)
         if head := model.get_output_embeddings():
             head.register_forward_pre_hook(_own_strides)
 
@@ -75,6 +78,7 @@ class Decoder:
             for index, sampling in enumerate(generation.rows)
         ]
         limit = min(generation.max_tokens, self.context - len(generation.prompt))
+        self._threads.begin()
         start = time.perf_counter()
         cache, logits = self._prefill(generation.prompt, cancelled, counts)
         counts.prefill_seconds = time.perf_counter() - start
@@ -105,8 +109,9 @@ class Decoder:
                     if not rows:
                         break
                     cache.batch_select_indices(torch.tensor(staying, device=self.model.device))
-                step = [[row.tokens[-1]] for row in rows]
-                logits = self._forward(step, cache)
+                began = time.perf_counter()
+                logits = self._forward([[row.tokens[-1]] for row in rows], cache)
+                self._threads.step(len(rows), time.perf_counter() - began)
                 if single:
                     read.append(rows[0].tokens[-1])
         finally:
