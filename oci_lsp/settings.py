@@ -56,7 +56,11 @@ class VerifySettings:
     network: bool = _doc("Let tests use the network", False)
     devices: bool = _doc("Let tests use devices such as the GPU", False)
     env: tuple[str, ...] = _doc("Environment variables that tests may see", ())
-    timeout: float = _doc("Seconds that one test run may take", 30.0, low=0.1)
+    timeout: float = _doc(
+        "Seconds that one test run may take (a quarter once one of the job used them up)",
+        30.0,
+        low=0.1,
+    )
     memory_mb: int = _doc("Megabytes that one test run may use", 4096, low=64)
     processes: int = _doc("Processes that one test run may have", 256, low=1)
     standby: int = _doc("Kernels kept started ahead", 1, low=0, high=4)

@@ -13,6 +13,7 @@ from oci_lsp.source.target import target_at, target_named
 BUGGY = "def add(a, b):\n    return a - b\n"
 RIGHT = "def add(a, b):\n    return a + b\n"
 TEST = "from calc import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
+CALLS_NOTHING = TEST.replace("add(2, 3) == 5", "callable(add)")
 
 
 def fenced(code: str, *, prose: str = "Here it is:") -> str:

@@ -23,6 +23,9 @@ from oci_lsp.verify.verdict import Candidate, Report, Run, Snippet, TestResult
 
 # Failing tests that a prompt tells of.
 FAILURES = 3
+# Once a candidate used up the time-out, the others of its job get this part of it, but no less than
+# these seconds: those that loop for ever come in families, and each would be waited for.
+_PATIENCE, _LEAST_SECONDS = 0.25, 5.0
 
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\(")
 
@@ -88,6 +91,7 @@ class Trials:
         self._observe = observe
         self._seen: dict[str, Trial] = {}
         self._spliced: dict[str, Spliced] = {}
+        self._hung = False
         self._green_before: dict[str, bool] | None = None
         self._others: tuple[str, ...] | None = None
 
@@ -186,6 +190,7 @@ class Trials:
         started = time.monotonic()
         run = self._run(spliced.text, self._spliced_candidate(spliced))
         report = await self._verifier.run(run)
+        self._hung = self._hung or report.verdict == "timed_out"
         verdict: Verdict = "failed" if report.verdict == "broken" else report.verdict
         summary, feedback, short = report.summary, report.feedback, brief(report)
         regressions: tuple[str, ...] = ()
@@ -296,5 +301,9 @@ class Trials:
             ),
             snippet_path=self.task.path,
             candidate=candidate,
-            timeout=self._verify.timeout if seconds is None else seconds,
+            timeout=self._timeout() if seconds is None else seconds,
         )
+
+    def _timeout(self) -> float:
+        whole = self._verify.timeout
+        return min(whole, max(_LEAST_SECONDS, whole * _PATIENCE)) if self._hung else whole

@@ -26,7 +26,7 @@ class Machine:
         lacking = max(0, self.threads + self.busy - self.cores)
         # One thread without a core is waited for by all; a lone thread waits for nobody.
         penalty = 4 if lacking and self.threads > 1 else 1
-        seconds = 0.1 / self.threads**0.6 * penalty
+        seconds = 0.1 / float(self.threads**0.6) * penalty
         self.spent += seconds
         return seconds
 
