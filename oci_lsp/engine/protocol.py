@@ -28,8 +28,8 @@ class Request:
         stop: texts that end a candidate; they are not part of it.
         prediction: text that the reply is likely to repeat (the old function); speeds up decoding.
         greedy_first: candidate 0 is greedy whatever the temperature, the others are sampled.
-        stop_after_code: a candidate ends when its first fenced code block has been closed (our own
-            engine only; other servers go on).
+        stop_after_code: a candidate ends when its first fenced code block has been closed, or when
+            it goes round in circles (our own engine only; other servers go on).
     """
 
     messages: Sequence[Message]

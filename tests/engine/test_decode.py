@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import transformers
@@ -146,6 +148,17 @@ def test_a_reply_that_comes_back_in_the_next_prompt_is_cached(decoder, tokenizer
     said = tokenizer(texts[0], add_special_tokens=False)["input_ids"]
     _, _, counts = run(decoder, [*PROMPT, *said, 50, 51])
     assert counts.cached_tokens >= len(PROMPT)
+
+
+def test_a_reply_that_goes_round_in_circles_is_cut_where_code_is_wanted(model, tokenizer):
+    stuck = copy.deepcopy(model)
+    stuck.get_output_embeddings().weight.data.zero_()  # all tokens are equal: the first one wins
+    decoder = make_decoder(stuck, tokenizer)
+    _, reasons, counts = run(decoder, max_tokens=400)
+    assert (reasons, counts.completion_tokens) == (["length"], 400)
+    _, reasons, counts = run(decoder, max_tokens=400, after_code=True)
+    assert reasons == ["length"]
+    assert counts.completion_tokens < 200
 
 
 def test_cancel_between_tokens(decoder):

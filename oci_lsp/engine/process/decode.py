@@ -16,6 +16,7 @@ from oci_lsp.engine.process.generation import (
     Piece,
 )
 from oci_lsp.engine.process.kv import PrefixCache, copy_rows, croppable, new_cache
+from oci_lsp.engine.process.repetition import goes_round
 from oci_lsp.engine.process.sampling import Chooser
 from oci_lsp.engine.process.textstream import Detokenizer, StopWatch
 from oci_lsp.engine.process.threads import Threads
@@ -32,6 +33,8 @@ class _Row:
     chooser: Chooser
     detokenizer: Detokenizer
     watch: StopWatch
+    # Whether it is cut when it goes round in circles.
+    cut: bool
     tokens: list[int] = field(default_factory=list)
 
 
@@ -74,6 +77,7 @@ class Decoder:
                 Chooser(sampling),
                 Detokenizer(self.tokenizer),
                 StopWatch(generation.stop, after_code=generation.after_code),
+                cut=generation.after_code,
             )
             for index, sampling in enumerate(generation.rows)
         ]
@@ -159,7 +163,7 @@ class Decoder:
         text = row.watch.add(row.detokenizer.add(token))
         if row.watch.stopped:
             return Piece(row.index, text, "stop")
-        if len(row.tokens) >= limit:
+        if len(row.tokens) >= limit or (row.cut and goes_round(row.tokens)):
             text += row.watch.add(row.detokenizer.finish())
             return Piece(row.index, text + row.watch.finish(), "length")
         return Piece(row.index, text)

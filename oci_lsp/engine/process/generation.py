@@ -28,7 +28,8 @@ class Generation:
         rows: how each candidate chooses its tokens; as many candidates as there are entries.
         max_tokens: limit of each candidate.
         stop: texts that end a candidate.
-        after_code: a candidate also ends when its first fenced code block has been closed.
+        after_code: a candidate also ends when its first fenced code block has been closed, or when
+            it goes round in circles (finish reason "length").
         prediction: tokens that the reply is likely to repeat; for speculation, not used yet.
     """
 
