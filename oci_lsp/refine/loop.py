@@ -28,6 +28,7 @@ from oci_lsp.refine.task import (
     Result,
     Stage,
     Task,
+    Verdict,
     Verifier,
     unified_diff,
 )
@@ -291,7 +292,9 @@ class _Job:
         """Put the best candidate of a failed turn and what it did into the conversation."""
         if not tried:
             return
-        reply, best = max(tried, key=lambda pair: (_rank(pair[1]), -pair[0].index))
+        reply, best = max(
+            tried, key=lambda pair: (_rank(pair[1].verdict, pair[1].passed_tests), -pair[0].index)
+        )
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
         if best.unchanged and isinstance(self.task.target, Function):
             self.since = len(self.messages)
@@ -317,7 +320,7 @@ class _Job:
         message = f"{self.task.label} is as it was: no candidate passed within {limit}"
         if not self.attempts:
             return f"{message}."
-        best = max(self.attempts, key=lambda attempt: attempt.passed_tests)
+        best = max(self.attempts, key=lambda attempt: _rank(attempt.verdict, attempt.passed_tests))
         return f"{message} ({_count(len(self.attempts), 'attempt')}). The best one: {best.summary}"
 
     def result(
@@ -346,10 +349,10 @@ class _Job:
             await asyncio.gather(self.standby, return_exceptions=True)
 
 
-def _rank(trial: Trial) -> tuple[int, int]:
+def _rank(verdict: Verdict, passed_tests: int) -> tuple[int, int]:
     """Nearer to right ranks higher: one that ran before one that could not, then tests passed."""
-    ran = {"rejected": 0, "crashed": 1, "timed_out": 1, "vacuous": 1}.get(trial.verdict, 2)
-    return ran, trial.passed_tests
+    ran = {"rejected": 0, "crashed": 1, "timed_out": 1, "vacuous": 1}.get(verdict, 2)
+    return ran, passed_tests
 
 
 def _count(number: int, noun: str) -> str:

@@ -23,9 +23,12 @@ from oci_lsp.verify.verdict import Candidate, Report, Run, Snippet, TestResult
 
 # Failing tests that a prompt tells of.
 FAILURES = 3
-# Once a candidate used up the time-out, the others of its job get this part of it, but no less than
-# these seconds: those that loop for ever come in families, and each would be waited for.
-_PATIENCE, _LEAST_SECONDS = 0.25, 5.0
+# Candidates that loop for ever come in families, and each would be waited for. Once one has used up
+# the time-out, the others get this part of it, or these seconds, or so many times what today's code
+# took, whichever is most.
+_PATIENCE = 0.25
+_LEAST_SECONDS = 5.0
+_TIMES_TODAYS = 4.0
 
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\(")
 
@@ -92,6 +95,7 @@ class Trials:
         self._seen: dict[str, Trial] = {}
         self._spliced: dict[str, Spliced] = {}
         self._hung = False
+        self._todays_seconds = 0.0
         self._green_before: dict[str, bool] | None = None
         self._others: tuple[str, ...] | None = None
 
@@ -136,7 +140,7 @@ class Trials:
             candidate = self._candidate(
                 self.task.module.text, target.span, target.name, target.qualname
             )
-            return await self._verifier.run(self._run(self.task.module.text, candidate))
+            return await self._todays(self._run(self.task.module.text, candidate))
         name = wanted_name(self.task, self.selection)
         if not name:
             return None
@@ -147,7 +151,12 @@ class Trials:
             )
         except RejectedReplyError:
             return None
-        return await self._verifier.run(self._run(spliced.text, self._spliced_candidate(spliced)))
+        return await self._todays(self._run(spliced.text, self._spliced_candidate(spliced)))
+
+    async def _todays(self, run: Run) -> Report:
+        report = await self._verifier.run(run)
+        self._todays_seconds = report.seconds
+        return report
 
     def seen(self, reply: str) -> bool:
         """Whether this reply's code was tried before."""
@@ -306,4 +315,7 @@ class Trials:
 
     def _timeout(self) -> float:
         whole = self._verify.timeout
-        return min(whole, max(_LEAST_SECONDS, whole * _PATIENCE)) if self._hung else whole
+        if not self._hung:
+            return whole
+        least = max(_LEAST_SECONDS, whole * _PATIENCE, self._todays_seconds * _TIMES_TODAYS)
+        return min(whole, least)

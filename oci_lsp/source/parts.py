@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from tree_sitter import Node
 
 from oci_lsp.errors import RejectedReplyError
 from oci_lsp.source.functions import Function, Module
-from oci_lsp.source.imports import KINDS, Binding, bindings, module_bindings
+from oci_lsp.source.imports import KINDS, Binding, bindings
 from oci_lsp.source.names import module_names
 from oci_lsp.source.reply import Reply
 from oci_lsp.source.syntax import Syntax
@@ -128,7 +127,7 @@ class _Sorter:
         for depth, container in enumerate(containers):
             inner = containers[depth + 1] if depth + 1 < len(containers) else wanted_node
             self._judge_container(container, inner, found)
-        return keep(self._reply, wanted, found, own=self._own_names(), known=self._known_names())
+        return keep(self._reply, wanted, found, own=self._own_names())
 
     def _own_names(self) -> frozenset[str]:
         """Names that the module defines itself; imports of them are the model's guess."""
@@ -137,13 +136,6 @@ class _Sorter:
             for node in self._module.syntax.root.named_children
             if node.type in _DEFINITIONS
         )
-
-    def _known_names(self) -> frozenset[str]:
-        """Names that stand for something at the module's level already."""
-        syntax = self._module.syntax
-        assigned = (_bound(syntax, node) for node in syntax.root.named_children)
-        imported = (binding.name for binding in module_bindings(syntax))
-        return frozenset(dir(builtins)).union(imported, *assigned)
 
     def _find(self) -> tuple[list[Node], Node]:
         """The wanted definition and the classes or functions around it, outermost first."""
@@ -288,18 +280,11 @@ def _statements(syntax: Syntax, nodes: Iterable[Node]) -> frozenset[tuple[str, .
     return frozenset(syntax.tokens(node) for node in nodes)
 
 
-def keep(
-    reply: Reply,
-    wanted: Function,
-    found: _Sorted,
-    *,
-    own: frozenset[str],
-    known: frozenset[str],
-) -> Parts:
+def keep(reply: Reply, wanted: Function, found: _Sorted, *, own: frozenset[str]) -> Parts:
     """The parts that `wanted` needs, directly or through a helper; nobody's needs are dropped.
 
-    `own` are the module's definitions, which an import must not take over, `known` all names that
-    it has already. A star import stays only where a name would come from nowhere else.
+    `own` are the module's definitions, which an import must not take over. Star imports are left
+    out: they could take over any name of the user's module; a test that misses one says so.
 
     Raises:
         RejectedReplyError: a statement that is neither illustration nor a part.
@@ -322,7 +307,6 @@ def keep(
         if _bound(module.syntax, node) & (names | {wanted.name}):
             raise _not_allowed(module.syntax, node, wanted.name)
     imported = [b for node in found.imports for b in bindings(module.syntax, node)]
-    unexplained = names - known - {f.name for f in kept} - {b.name for b in imported}
     return Parts(
         reply=reply,
         wanted=wanted,
@@ -331,8 +315,7 @@ def keep(
         imports=tuple(
             b
             for b in imported
-            if b.module != "__future__"
-            and (unexplained if b.name == "*" else b.name in names and b.name not in own)
+            if b.module != "__future__" and b.name in names and b.name not in own
         ),
     )
 

@@ -69,6 +69,35 @@ def test_beside_a_busy_process_the_choice_costs_little() -> None:
     assert machine.spent < 1.25 * 200 * 0.1  # against one thread all the time
 
 
+def test_a_row_that_ends_as_its_test_begins_does_not_hide_the_missing_core() -> None:
+    machine = Machine(2)
+    threads = crew(machine)
+    machine.run(threads, 40, rows=4)
+    machine.busy = 1
+    assert machine.run(threads, 60, rows=3).count(1) > 45
+
+
+def test_a_trial_ends_where_the_rows_change() -> None:
+    machine = Machine(2)
+    machine.busy = 1
+    threads = crew(machine, lambda: 1)
+    while machine.threads == 1:
+        machine.run(threads, 1, rows=4)
+    machine.run(threads, 1, rows=1)
+    assert machine.threads == 1
+
+
+def test_a_machine_that_is_slower_as_a_whole_is_not_tried_again_and_again() -> None:
+    machine = Machine(2)
+    threads = crew(machine)
+    machine.run(threads, 20)
+    used = []
+    for _ in range(100):
+        used.append(machine.threads)
+        threads.step(1, machine.step() * 2)
+    assert used.count(1) < 10
+
+
 def test_with_many_cores_one_busy_process_costs_one_thread() -> None:
     machine = Machine(8)
     threads = crew(machine)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from oci_lsp import history
-from oci_lsp.refine.task import Stage, Token
+from oci_lsp.refine.task import Baseline, Stage, Token
 from tests.projects import CALLS_NOTHING, RIGHT, TEST, calc, fenced, task, write
 from tests.refine.solving import solve
 from tests.scripted_engine import Reply, ScriptedEngine
@@ -71,12 +71,28 @@ async def test_once_a_candidate_used_up_the_time_the_others_of_its_job_get_less(
     root = calc(tmp_path)
     loop = "def add(a, b):\n    while True:\n        a += {}\n"
     replies = [fenced(loop.format(1)), fenced(loop.format(2)), fenced(RIGHT)]
+    seen: list[object] = []
     with ScriptedEngine(replies) as engine:
         job = task(root, "calc.py", "add")
-        result = await solve(job, engine, refine={"turns": 3}, verify={"timeout": 8})
+        limits = {"refine": {"turns": 3}, "verify": {"timeout": 12}}
+        result = await solve(job, engine, seen.append, **limits)
     assert [a.verdict for a in result.attempts] == ["timed_out", "timed_out", "passed"]
-    assert "8 s" in result.attempts[0].summary
-    assert "5 s" in result.attempts[1].summary
+    todays = next(event.report.seconds for event in seen if isinstance(event, Baseline))
+    assert "within 12 s" in result.attempts[0].summary
+    assert f"within {min(12, max(5, 4 * todays)):g} s" in result.attempts[1].summary
+
+
+async def test_a_slow_test_is_given_its_time_after_a_candidate_that_loops(tmp_path):
+    root = calc(tmp_path)
+    (root / "test_calc.py").write_text(
+        "import time\nfrom calc import add\n\n\ndef test_add():\n    time.sleep(5.5)\n"
+        "    assert add(2, 3) == 5\n"
+    )
+    loops = fenced("def add(a, b):\n    while True:\n        pass\n")
+    with ScriptedEngine([loops, fenced(RIGHT)]) as engine:
+        job = task(root, "calc.py", "add")
+        result = await solve(job, engine, verify={"timeout": 15})
+    assert [a.verdict for a in result.attempts] == ["timed_out", "passed"]
 
 
 async def test_a_candidate_that_rewrites_its_doctest_is_held_to_the_users(tmp_path):

@@ -33,8 +33,8 @@ class _Row:
     chooser: Chooser
     detokenizer: Detokenizer
     watch: StopWatch
-    # Whether it is cut when it goes round in circles.
-    cut: bool
+    # Whether it ends when it goes round in circles.
+    cut_circles: bool
     tokens: list[int] = field(default_factory=list)
 
 
@@ -77,7 +77,7 @@ class Decoder:
                 Chooser(sampling),
                 Detokenizer(self.tokenizer),
                 StopWatch(generation.stop, after_code=generation.after_code),
-                cut=generation.after_code,
+                cut_circles=generation.after_code,
             )
             for index, sampling in enumerate(generation.rows)
         ]
@@ -86,6 +86,8 @@ class Decoder:
         start = time.perf_counter()
         cache, logits = self._prefill(generation.prompt, cancelled, counts)
         counts.prefill_seconds = time.perf_counter() - start
+        # A kernel that was started with the request shows by now.
+        self._threads.begin()
         logits = logits.expand(len(rows), -1)
         start = time.perf_counter()
         read = list(generation.prompt)
@@ -163,7 +165,7 @@ class Decoder:
         text = row.watch.add(row.detokenizer.add(token))
         if row.watch.stopped:
             return Piece(row.index, text, "stop")
-        if len(row.tokens) >= limit or (row.cut and goes_round(row.tokens)):
+        if len(row.tokens) >= limit or (row.cut_circles and goes_round(row.tokens)):
             text += row.watch.add(row.detokenizer.finish())
             return Piece(row.index, text + row.watch.finish(), "length")
         return Piece(row.index, text)

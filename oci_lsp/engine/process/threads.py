@@ -29,6 +29,8 @@ _SAMPLES, _SAMPLE_SECONDS = 3, 0.001
 
 def busy_others(stat: Path = Path("/proc/stat")) -> int:
     """Runnable threads of the machine besides the one that asks; 0 where it can't be read."""
+    if _cores() != os.cpu_count():
+        return 0  # the machine's figures say nothing of the part of it that is ours
     lowest: int | None = None
     for _ in range(_SAMPLES):
         with contextlib.suppress(OSError, ValueError, StopIteration):
@@ -37,6 +39,13 @@ def busy_others(stat: Path = Path("/proc/stat")) -> int:
             lowest = running - 1 if lowest is None else min(lowest, running - 1)
         time.sleep(_SAMPLE_SECONDS)
     return max(0, lowest or 0)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Threads:
@@ -56,7 +65,7 @@ class Threads:
         busy: Callable[[], int] = busy_others,
         cores: int | None = None,
     ) -> None:
-        self._cores = cores or os.cpu_count() or 1
+        self._cores = cores or _cores()
         self._levels = tuple(sorted({n for n in (most, most - 1, most // 2, 1) if n > 0}))
         self._use = use
         self._busy = busy
@@ -76,7 +85,7 @@ class Threads:
         return self._levels[self._level]
 
     def begin(self) -> None:
-        """Choose for a request that begins (its own threads are at rest), by who else is busy."""
+        """Choose for work that begins (the threads are at rest), by who else is busy."""
         if len(self._levels) == 1:
             return
         free = max(1, self._cores - self._busy())
@@ -92,6 +101,11 @@ class Threads:
         if rows != self._rows:
             self._rows = rows
             self._recent.clear()
+            if self._rival is not None:  # the two would be judged on unequal work
+                level, _ = self._rival
+                self._rival = None
+                self._change(level)
+                return
         if self._skip:
             self._skip = False
             # The first step after a change pays for the change, unless it has lost already.
@@ -99,9 +113,7 @@ class Threads:
                 return
         self._recent.append(seconds)
         self._steps += 1
-        kind = self._level, rows
-        quickest = min(self._quickest.get(kind, seconds) * _FORGET, seconds)
-        self._quickest[kind] = quickest
+        quickest = self._reference(rows, seconds)
         if self._rival is not None:
             self._judge(*self._rival)
             return
@@ -110,6 +122,14 @@ class Threads:
             self._try(self._level - 1, statistics.mean(slow))
         elif self._level < len(self._levels) - 1 and self._steps >= self._wait:
             self._try(self._level + 1, statistics.median(self._recent))
+
+    def _reference(self, rows: int, seconds: float) -> float:
+        """The quickest step of this kind so far; one with more rows can't have cost less."""
+        kind = self._level, rows
+        own = self._quickest.get(kind, seconds) * _FORGET
+        wider = (s for (at, n), s in self._quickest.items() if at == self._level and n > rows)
+        self._quickest[kind] = min(own, seconds, *wider)
+        return self._quickest[kind]
 
     def _try(self, level: int, seconds: float) -> None:
         self._rival = self._level, seconds
@@ -127,6 +147,9 @@ class Threads:
             self._steps = 0
             return
         self._wait = min(self._wait * 2, _LONGEST_WAIT)
+        if level > self._level:
+            # Fewer threads are no quicker: the machine as a whole is slower than it was.
+            self._quickest.clear()
         self._change(level)
 
     def _change(self, level: int) -> None:
