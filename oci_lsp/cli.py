@@ -85,11 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     stop = actions.add_parser("stop", help="end it and free its memory")
     status = actions.add_parser("status", help="what it does")
 
-    commands.add_parser("settings", help="every setting, its default and its meaning")
+    listed = commands.add_parser("settings", help="every setting, its default and its meaning")
 
     for command in (
         *(serve, demo, fix, generate, doctor),
-        *(listing, pull, remove, start, stop, status),
+        *(listing, pull, remove, start, stop, status, listed),
     ):
         _add_set(command, "set_after")
     return parser
@@ -150,6 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command in (None, "serve"):
         return _serve(options)
     if options.command == "settings":
+        from_command_line(Settings(), options.assignments)
         return _settings()
     if options.command in ("fix", "generate"):
         from oci_lsp.terminal import jobs

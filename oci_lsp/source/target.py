@@ -39,6 +39,8 @@ def target_named(module: Module, qualname: str) -> Function:
     Raises:
         TargetError: there is none; names those that come near.
     """
+    if not qualname:
+        raise TargetError("The function's name is missing", "Write it after the `::`.")
     if found := module.named(qualname):
         return found
     names = [function.qualname for function in module.functions]

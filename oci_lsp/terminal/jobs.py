@@ -199,6 +199,9 @@ def _apply(result: Result, file: _File) -> Result:
         message = f"{file.path} could not be written: {error.strerror}. The diff is above."
         return dataclasses.replace(result, outcome="error", message=message)
     if not written:
-        message = f"{file.path} changed meanwhile and was left as it is."
+        message = (
+            f"{file.path} changed meanwhile and was left as it is. The change whose tests passed is "
+            "shown above; run the command again, or put it in by hand."
+        )
         return dataclasses.replace(result, outcome="stale", message=message)
     return dataclasses.replace(result, message=f"{result.message} {file.path.name} is changed.")

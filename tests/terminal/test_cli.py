@@ -216,6 +216,22 @@ def test_verbose_shows_the_tokens(tmp_path):
     assert "Watch me type." in done.stderr
 
 
+@pytest.mark.parametrize(
+    "where", [("--set", "engine.modle=x", "settings"), ("settings", "--set", "engine.modle=x")]
+)
+def test_settings_refuses_a_key_that_does_not_exist(where):
+    done = oci(*where)
+    assert done.returncode == 2
+    assert "engine.model" in done.stderr
+
+
+def test_a_functions_name_may_not_be_empty(tmp_path):
+    (tmp_path / "calc.py").write_text("def add(a, b):\n    return a\n")
+    done = oci("fix", "calc.py::", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "name is missing" in done.stderr
+
+
 def test_settings_lists_every_key():
     from oci_lsp.settings import keys
 
