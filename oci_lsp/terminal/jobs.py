@@ -200,8 +200,8 @@ def _apply(result: Result, file: _File) -> Result:
         return dataclasses.replace(result, outcome="error", message=message)
     if not written:
         message = (
-            f"{file.path} changed meanwhile and was left as it is. The change whose tests passed is "
-            "shown above; run the command again, or put it in by hand."
+            f"{file.path} changed meanwhile and was left as it is. The change that "
+            "passed is shown above; run the command again, or put it in by hand."
         )
         return dataclasses.replace(result, outcome="stale", message=message)
     return dataclasses.replace(result, message=f"{result.message} {file.path.name} is changed.")

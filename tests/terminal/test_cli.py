@@ -222,7 +222,7 @@ def test_verbose_shows_the_tokens(tmp_path):
 def test_settings_refuses_a_key_that_does_not_exist(where):
     done = oci(*where)
     assert done.returncode == 2
-    assert "engine.model" in done.stderr
+    assert "no setting 'engine.modle'" in done.stderr
 
 
 def test_a_functions_name_may_not_be_empty(tmp_path):
