@@ -6,12 +6,13 @@ The one stand-in of the test suite. In a test:
         ...EngineClient(engine.url, model="scripted")...
         assert "AssertionError" in engine.prompts[1]
 
-In a process of its own: `python tests/scripted_engine.py --replies FILE (--socket PATH | --port N)`
-where FILE is a JSON list. It prints `ready URL-or-PATH` once it listens. Each item is a string, a
-list of strings (one per candidate), or an object with the fields of `Reply`. `GET /requests` gives
-what was asked so far.
+In a process of its own, from the repository's root:
+`python -m tests.scripted_engine --replies FILE (--socket PATH | --port N)`, where FILE is a JSON
+list. It prints `ready URL-or-PATH` once it listens. Each item is a string, a list of strings (one
+per candidate), or an object with the fields of `Reply`. `GET /requests` gives what was asked so
+far.
 
-Standard library only: it controls its connections byte by byte, so that it can die in mid-stream.
+Standard library only; tests/openai_wire.py holds the bytes that go over the connection.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import contextlib
 import itertools
 import json
 import os
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.openai_wire import ChatStream, error_body, read_request, send, tokens
 
 
 @dataclass(frozen=True)
@@ -211,25 +213,19 @@ class ScriptedEngine:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether the connection may carry another."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        method, path, _ = head[0].split(" ", 2)
-        headers = {
-            name.strip().lower(): value.strip()
-            for name, _, value in (line.partition(":") for line in head[1:] if line)
-        }
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        method, path, headers, body = await read_request(reader)
         if self.key and headers.get("authorization") != f"Bearer {self.key}":
-            await _send(writer, 401, _error(401, "Incorrect API key provided"))
+            await send(writer, 401, error_body(401, "Incorrect API key provided"))
         elif (method, path) == ("POST", "/v1/chat/completions"):
             return await self._chat(json.loads(body), headers, reader, writer)
         elif path == "/v1/models":
-            await _send(
+            await send(
                 writer, 200, {"object": "list", "data": [{"id": self.model, "object": "model"}]}
             )
         elif path == "/health" and self.foreign:
-            await _send(writer, 200, {"status": "ok"})
+            await send(writer, 200, {"status": "ok"})
         elif path == "/health":
-            await _send(
+            await send(
                 writer,
                 200,
                 {
@@ -245,9 +241,9 @@ class ScriptedEngine:
             )
         elif path == "/requests":
             rows = [vars(request) | {"prompt": request.prompt} for request in self.requests]
-            await _send(writer, 200, rows)
+            await send(writer, 200, rows)
         else:
-            await _send(writer, 404, _error(404, f"Not Found: {path}"))
+            await send(writer, 404, error_body(404, f"Not Found: {path}"))
         return True
 
     def _take(self, request: Recorded) -> Reply | None:
@@ -293,17 +289,17 @@ class ScriptedEngine:
         await asyncio.sleep(reply.first_delay)
         if reply.status != 200:
             request.outcome = "error"
-            await _send(writer, reply.status, _error(reply.status, reply.message))
+            await send(writer, reply.status, error_body(reply.status, reply.message))
             return False
         count = 1 if self.ignores_n else int(request.payload.get("n") or 1)
-        rows = [_tokens(reply.texts[i % len(reply.texts)]) for i in range(count)]
+        rows = [tokens(reply.texts[i % len(reply.texts)]) for i in range(count)]
         limit = int(request.payload.get("max_tokens") or 2**31)
         usage = {
-            "prompt_tokens": len(_tokens(request.prompt)),
+            "prompt_tokens": len(tokens(request.prompt)),
             "completion_tokens": sum(min(len(row), limit) for row in rows),
             "prompt_tokens_details": {"cached_tokens": 0},
         }
-        stream = _Stream(writer, self.model)
+        stream = ChatStream(writer, self.model)
         if request.payload.get("stream"):
             await stream.start()
         # Candidates advance side by side, one token each in turn, as a batch does.
@@ -321,7 +317,7 @@ class ScriptedEngine:
                     return False
                 if request.tokens == reply.error_after:
                     request.outcome = "error"
-                    await stream.event(_error(500, reply.message))
+                    await stream.event(error_body(500, reply.message))
                     await stream.end(done=False)
                     return False
                 if step == min(len(row), limit):
@@ -335,87 +331,6 @@ class ScriptedEngine:
         request.outcome = "finished"
         await stream.finish(usage)
         return False
-
-
-@dataclass
-class _Stream:
-    """Writes chat chunks, or gathers them for a reply that was not to be streamed."""
-
-    writer: asyncio.StreamWriter
-    model: str
-    streaming: bool = False
-    gathered: dict[int, tuple[str, str | None]] = field(default_factory=dict)
-
-    async def start(self) -> None:
-        self.streaming = True
-        self.writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-        )
-        await self.writer.drain()
-
-    async def event(self, data: Any) -> None:
-        line = data if isinstance(data, str) else json.dumps(data)
-        body = f"data: {line}\n\n".encode()
-        self.writer.write(f"{len(body):x}\r\n".encode() + body + b"\r\n")
-        await self.writer.drain()
-
-    def _chunk(self, **fields: Any) -> dict[str, Any]:
-        kind = "chat.completion.chunk" if self.streaming else "chat.completion"
-        stamp = {"id": "scripted", "object": kind, "created": int(time.time()), "model": self.model}
-        return stamp | fields
-
-    async def choice(self, index: int, text: str, reason: str | None) -> None:
-        if not self.streaming:
-            self.gathered[index] = (self.gathered.get(index, ("", None))[0] + text, reason)
-            return
-        delta = {"content": text} if text else {}
-        choice = {"index": index, "delta": delta, "finish_reason": reason}
-        await self.event(self._chunk(choices=[choice]))
-
-    async def finish(self, usage: dict[str, Any]) -> None:
-        if self.streaming:
-            await self.event(self._chunk(choices=[], usage=usage))
-            await self.end(done=True)
-            return
-        choices = [
-            {
-                "index": index,
-                "message": {"role": "assistant", "content": text},
-                "finish_reason": reason,
-            }
-            for index, (text, reason) in sorted(self.gathered.items())
-        ]
-        await _send(self.writer, 200, self._chunk(choices=choices, usage=usage), last=True)
-
-    async def end(self, *, done: bool) -> None:
-        if done:
-            await self.event("[DONE]")
-        self.writer.write(b"0\r\n\r\n")
-        await self.writer.drain()
-
-
-def _tokens(text: str) -> list[str]:
-    return re.findall(r"\s*\S+|\s+$", text)
-
-
-def _error(status: int, message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "scripted", "param": None, "code": status}}
-
-
-async def _send(
-    writer: asyncio.StreamWriter, status: int, data: Any, *, last: bool = False
-) -> None:
-    body = json.dumps(data).encode()
-    lines = [
-        f"HTTP/1.1 {status} Scripted",
-        "content-type: application/json",
-        f"content-length: {len(body)}",
-    ]
-    if last:
-        lines.append("connection: close")
-    writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-    await writer.drain()
 
 
 def main() -> None:

@@ -243,9 +243,11 @@ async def test_the_scripted_engine_as_a_process(tmp_path):
     replies.write_text(
         json.dumps(["one two", {"texts": ["a b c"], "dies_after": 1, "exits": True}])
     )
-    script = Path(__file__).parents[1] / "scripted_engine.py"
-    command = [sys.executable, str(script), "--replies", str(replies), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tests.scripted_engine", "--replies", str(replies)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        [*command, "--port", "0"], cwd=root, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[1]
