@@ -57,7 +57,8 @@ class VerifySettings:
     devices: bool = _doc("Let tests use devices such as the GPU", False)
     env: tuple[str, ...] = _doc("Environment variables that tests may see", ())
     timeout: float = _doc(
-        "Seconds that one test run may take (a quarter once one of the job used them up)",
+        "Seconds that one test run may take (less once one of the job used them up: a quarter, or "
+        "four times what today's code takes)",
         30.0,
         low=0.1,
     )
@@ -105,8 +106,7 @@ class Settings:
 
 
 # A repository that could set these could weaken its reader's safety, or delete what is not its own:
-# from pyproject.toml they count
-# in a trusted workspace only.
+# from pyproject.toml they count in a trusted workspace only.
 GUARDED = frozenset(
     {
         "engine.url",

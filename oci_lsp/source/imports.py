@@ -35,7 +35,7 @@ class Binding:
         return f"from {self.module} import {self._item()}"
 
     def _item(self) -> str:
-        plain = self.name in (self.attribute, "*")
+        plain = self.name == self.attribute
         return self.attribute + ("" if plain else f" as {self.name}")
 
 
@@ -162,7 +162,7 @@ def _head_imports(module: Module, before: int) -> list[Node]:
 def _growable(syntax: Syntax, head: list[Node], binding: Binding) -> Node | None:
     """A plain one-line `from` statement of the same module that can take one more name."""
     for node in head:
-        if node.type != "import_from_statement" or not binding.attribute or binding.name == "*":
+        if node.type != "import_from_statement" or not binding.attribute:
             continue
         own = bindings(syntax, node)
         line = syntax.raw(node)
