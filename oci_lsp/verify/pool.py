@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import sys
-import sysconfig
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from oci_lsp.errors import ConsentError, SandboxError
+from oci_lsp.errors import SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import feedback, imports, interpreter, sandbox, workspace
+from oci_lsp.verify import feedback, imports, interpreter, isolation, wire, workspace
+from oci_lsp.verify.isolation import Consent
 from oci_lsp.verify.kernel import Kernel, KernelGoneError, Plan
 from oci_lsp.verify.verdict import Report, Run, TestResult
-
-Consent = Callable[[str], Awaitable[bool]]
 
 
 class Verifier:
@@ -143,14 +140,16 @@ class Verifier:
         kernel = await self._take(run)
         self._in_use.add(kernel)
         try:
-            judgement = await kernel.verify(_request(run, self.root, kernel.root, control=control))
+            judgement = await kernel.verify(
+                wire.request(run, self.root, kernel.root, control=control)
+            )
         except KernelGoneError as error:
             judgement = _gone(error, run)
         finally:
             self._in_use.discard(kernel)
             self._retire(kernel)
-        moved: dict[str, Any] = _moved(judgement, {str(kernel.root): str(self.root)})
-        return moved
+        seen: dict[str, Any] = wire.moved(judgement, {str(kernel.root): str(self.root)})
+        return seen
 
     async def _take(self, run: Run) -> Kernel:
         plan = await self._decide()
@@ -208,102 +207,15 @@ class Verifier:
             run, files=inside, candidate=candidate, snippet_path=snippet_path
         )
 
-    # -- isolation -------------------------------------------------------------------------
-
     async def _decide(self) -> Plan:
         async with self._deciding:
             if self._closed:
                 raise SandboxError("The verifier is closed")
             if self._plan is None:
-                self._plan = await self._probe()
+                self._plan = await isolation.decide(
+                    self.root, self.settings, self.interpreter, self._consent
+                )
             return self._plan
-
-    async def _probe(self) -> Plan:
-        if not self.root.is_dir():
-            raise SandboxError(f"{self.root} is not a folder", "Open the project's folder.")
-        readable = (*_own_paths(), *interpreter.needed_paths(self.interpreter))
-        plan = Plan(self.root, self.settings, self.interpreter, readable, None, overlay=False)
-        folder = await asyncio.to_thread(workspace.private_folder)
-        reasons = ["bubblewrap was not found"] if not sandbox.find_bwrap() else []
-        try:
-            for bwrap in sandbox.find_bwrap():
-                layout = sandbox.Layout(self.root, folder, readable)
-                reason = await sandbox.probe(bwrap, layout, self.settings)
-                if not reason:
-                    return dataclasses.replace(plan, bwrap=bwrap, overlay=True)
-                reasons.append(f"{bwrap}: {reason}")
-                # The overlay may be at fault: some file systems cannot be a lower layer.
-                copy = folder / "copy"
-                copy.mkdir(exist_ok=True)
-                layout = dataclasses.replace(layout, copy=copy)
-                if not await sandbox.probe(bwrap, layout, self.settings):
-                    return dataclasses.replace(plan, bwrap=bwrap, overlay=False)
-        finally:
-            await asyncio.to_thread(workspace.remove, folder)
-        await self._agree_to_reduced("; ".join(reasons))
-        return plan
-
-    async def _agree_to_reduced(self, reason: str) -> None:
-        if self.settings.isolation == "reduced":
-            return
-        advice = sandbox.advice(reason)
-        refused = f"No sandbox can be had on this machine ({reason})"
-        if self.settings.isolation == "strict":
-            raise SandboxError(refused, advice)
-        question = (
-            f"{refused}. {advice} Run the tests with reduced isolation instead: in a copy of the"
-            " project, with limits and a clean environment, but able to read and write your files"
-            " and to use the network?"
-        )
-        if self._consent is None or not await self._consent(question):
-            raise ConsentError(refused, f"{advice} Or set verify.isolation to reduced.")
-
-
-def _own_paths() -> list[Path]:
-    package = Path(__file__).resolve().parents[2]
-    own = [Path(sys.prefix), Path(sys.base_prefix), package, Path(sysconfig.get_path("purelib"))]
-    own += interpreter.needed_paths(Path(sys.executable))
-    return [path for path in dict.fromkeys(own) if path != Path("/")]
-
-
-def _request(run: Run, root: Path, seen: Path, *, control: bool) -> dict[str, Any]:
-    """What the supervisor is asked, in paths as its driver sees them."""
-
-    def there(path: Path) -> str:
-        return str(seen / path.relative_to(root))
-
-    candidate = run.candidate
-    return {
-        "files": {there(path): text for path, text in run.files.items()},
-        "guarded": [there(path) for path in _guarded(run, root)],
-        "node_ids": list(run.node_ids),
-        "snippets": [dataclasses.asdict(snippet) for snippet in run.snippets],
-        "snippet_path": there(run.snippet_path) if run.snippet_path else None,
-        "candidate": None
-        if candidate is None
-        else {
-            "path": there(candidate.path),
-            "name": candidate.name,
-            "qualname": candidate.qualname,
-            "lines": list(candidate.lines),
-        },
-        "control": control,
-        "moved": {} if seen == root else {str(root): str(seen)},
-        "timeout": run.timeout,
-    }
-
-
-def _guarded(run: Run, root: Path) -> list[Path]:
-    """Test files and the conftest.py files above them; the candidate's own file is excepted."""
-    found: dict[Path, None] = {}
-    for node_id in run.node_ids:
-        path = root / node_id.partition("::")[0]
-        found[path] = None
-        for folder in path.parents:
-            if folder == root or root in folder.parents:
-                found[folder / "conftest.py"] = None
-    excepted = run.candidate.path if run.candidate is not None else None
-    return [path for path in found if path != excepted]
 
 
 def _gone(error: KernelGoneError, run: Run) -> dict[str, Any]:
@@ -312,17 +224,6 @@ def _gone(error: KernelGoneError, run: Run) -> dict[str, Any]:
     else:
         verdict, summary = "crashed", f"The kernel was brought down ({error})."
     return {"verdict": verdict, "summary": summary, "tests": [], "silent": False, "printed": ""}
-
-
-def _moved(value: Any, paths: Mapping[str, str]) -> Any:
-    """The judgement with the copy's paths replaced by the project's own."""
-    if isinstance(value, str):
-        for copy, real in paths.items():
-            value = value.replace(copy, real)
-        return value
-    if isinstance(value, dict):
-        return {key: _moved(item, paths) for key, item in value.items()}
-    return [_moved(item, paths) for item in value] if isinstance(value, list) else value
 
 
 def _report(judgement: Mapping[str, Any], seconds: float, python: Path) -> Report:

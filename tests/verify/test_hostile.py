@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.verify.conftest import TEST, Project
+from tests.verify.watching import ours, snapshot
 
 CHEAT = "def add(a, b):\n    {}\n    return a - b\n"
-
-
-def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
-    """Content and modification time of everything below the folder."""
-    return {
-        str(path): (
-            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
-            path.lstat().st_mtime_ns,
-        )
-        for path in [folder, *folder.rglob("*")]
-    }
 
 
 async def test_infinite_loop_says_where(project: Project):
@@ -219,12 +207,6 @@ async def test_secrets_are_hidden(project: Project, tmp_path: Path, monkeypatch)
     )
     report = await project.verify(CHEAT.format("pass"))
     assert report.verdict == "passed", report.feedback
-
-
-def ours() -> set[int]:
-    """Our living descendants."""
-    children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
 
 
 async def test_cancel_kills_everything_within_a_second(project: Project):

@@ -12,7 +12,7 @@ from oci_lsp.verify import sandbox
 from oci_lsp.verify.pool import Verifier
 from oci_lsp.verify.verdict import Report, Snippet
 from tests.verify.conftest import Project
-from tests.verify.test_hostile import ours, snapshot
+from tests.verify.watching import ours, snapshot
 
 GOOD = "def add(a, b):\n    return a + b\n"
 BAD = "def add(a, b):\n    return a - b\n"

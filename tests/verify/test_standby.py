@@ -10,8 +10,8 @@ import pytest
 from oci_lsp.verify import sandbox
 from oci_lsp.verify.pool import Verifier
 from tests.verify.conftest import Project
-from tests.verify.test_hostile import ours
 from tests.verify.test_reach import no_overlay
+from tests.verify.watching import ours
 
 GOOD = "def add(a, b):\n    return a + b\n"
 

@@ -1,17 +1,15 @@
 """The pytest plugin: turns a run's collection, outcomes and integrity into events."""
 
-import builtins
 import os
 import tempfile
-import unittest
 from importlib.util import find_spec
-from types import CodeType
-from typing import Any, Dict, Generator, List, Optional, Tuple
+from typing import Any, Dict, Generator, List, Optional
 
 import pytest
 
 from . import explain, snippets
 from .channel import Channel
+from .integrity import Integrity
 from .probe import Probe
 
 
@@ -64,19 +62,6 @@ def _argument(root: str, node_id: str) -> str:
     return os.path.join(root, path) + colons + rest
 
 
-def code_digest(code: CodeType) -> Tuple[Any, ...]:
-    """What a function does, comparable; nested functions included."""
-    constants = tuple(
-        code_digest(item) if isinstance(item, CodeType) else (type(item).__name__, repr(item))
-        for item in code.co_consts
-    )
-    return (code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars)
-
-
-# What tests judge by: a candidate that replaced one of these could pass anything.
-_WATCHED: Dict[str, Any] = {"builtins": builtins, "unittest.TestCase": unittest.TestCase}
-
-
 class Plugin:
     """Reports to the supervisor; registered as a pytest plugin under its class's name."""
 
@@ -85,8 +70,7 @@ class Plugin:
         self._channel = channel
         self._root = request["root"]
         self._probe = Probe(request["candidate"])
-        self._functions: List[Tuple[str, Any, Any, Tuple[Any, ...]]] = []
-        self._replaceable: Dict[str, Dict[str, Any]] = {}
+        self._integrity = Integrity()
         self._failed = False
         self.explainer = explain.Explainer(self._root, request["candidate"])
 
@@ -143,13 +127,7 @@ class Plugin:
     def pytest_collection_finish(self, session: Any) -> None:
         """Tell the tests' ids and remember their code."""
         ids = [self._identify(item) for item in session.items]
-        for node_id, item in zip(ids, session.items):
-            function = getattr(item, "function", None) or getattr(item, "obj", None)
-            function = getattr(function, "__func__", function)
-            code = getattr(function, "__code__", None)
-            if code is not None:
-                self._functions.append((node_id, function, code, code_digest(code)))
-        self._replaceable = {name: dict(vars(owner)) for name, owner in _WATCHED.items()}
+        self._integrity.remember(dict(zip(ids, session.items)))
         self._channel.send("collected", ids=ids)
         # Explanations are not to be truncated; asked for on the command line, it would make
         # plugins print long headers.
@@ -215,23 +193,8 @@ class Plugin:
         """Tell what the run left behind; every test is torn down, only summaries would follow."""
         self._probe.stop()
         self._channel.send("probe", entered=self._probe.entered)
-        self._channel.send("integrity", changed=self._changed())
+        self._channel.send("integrity", changed=self._integrity.changed())
         self._channel.send("end", status=int(exitstatus), error="")
-
-    def _changed(self) -> List[str]:
-        changed = [
-            node_id
-            for node_id, function, code, digest in self._functions
-            if function.__code__ is not code or code_digest(function.__code__) != digest
-        ]
-        for owner, before in self._replaceable.items():
-            now = vars(_WATCHED[owner])
-            changed += [
-                "{}.{}".format(owner, name)
-                for name, value in before.items()
-                if now.get(name) is not value and (name == "__eq__" or not name.startswith("_"))
-            ]
-        return changed
 
 
 def _output(report: Any) -> str:

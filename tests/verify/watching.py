@@ -1,0 +1,25 @@
+"""What a run must leave alone: files, and the list of our processes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import psutil
+
+
+def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
+    """Content and modification time of everything below the folder."""
+    return {
+        str(path): (
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+            path.lstat().st_mtime_ns,
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def ours() -> set[int]:
+    """Our living descendants."""
+    children = psutil.Process().children(recursive=True)
+    return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
