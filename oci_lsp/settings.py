@@ -62,6 +62,9 @@ class VerifySettings:
         30.0,
         low=0.1,
     )
+    confirm: bool = _doc(
+        "Run a pass once more, with the tests renamed and in reverse order, before it counts", True
+    )
     memory_mb: int = _doc("Megabytes that one test run may use", 4096, low=64)
     processes: int = _doc("Processes that one test run may have", 256, low=1)
     standby: int = _doc("Kernels kept started ahead", 1, low=0, high=4)

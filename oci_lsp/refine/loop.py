@@ -32,12 +32,13 @@ from oci_lsp.refine.task import (
     Verifier,
     unified_diff,
 )
-from oci_lsp.refine.trial import Trial, Trials, brief, wanted_name
+from oci_lsp.refine.trial import Trial, Trials, wanted_name
 from oci_lsp.refine.turn import Reply, replies
 from oci_lsp.settings import Settings
 from oci_lsp.source.functions import Function
 from oci_lsp.source.problems import syntax_error_outside
 from oci_lsp.source.testsource import test_source
+from oci_lsp.verify.verdict import Report
 
 Connect = Callable[[], Awaitable[Engine]]
 
@@ -117,6 +118,8 @@ class _Job:
         self.engine: Engine | None = None
         self.connect = connect
         self.standby: asyncio.Task[None] | None = None
+        self.red: frozenset[str] = frozenset()
+        self.again: asyncio.Task[Report | None] | None = None
         self.attempts: list[Attempt] = []
         self.messages: list[Message] = list(task.conversation)
         self.regressions: tuple[str, ...] = ()
@@ -139,6 +142,7 @@ class _Job:
                 async for reply in batch:
                     trial = await self.attempt(reply, turn)
                     if trial.verdict == "passed":
+                        await self.check_red_twice()
                         return self.passed(reply, trial)
                     tried.append((reply, trial))
                     if self.limit():
@@ -195,10 +199,31 @@ class _Job:
                 "version from a wrong one. Name a test that calls it.",
             )
         if report.verdict != "passed":
-            return brief(report)
+            if report.verdict == "failed":
+                self.red = frozenset(test.id for test in red)
+            return report.feedback
         if not (self.task.diagnostics or self.task.feedback):
             raise _EndError("already_passing", f"The test of {self.task.label} passes already.")
         return ""
+
+    def run_baseline_again(self) -> None:
+        """Beside the model's first turn: a test that is green now is flaky."""
+        if self.red and self.task.kind == "fix":
+            self.again = asyncio.create_task(self.trials.baseline_again(), name="oci-lsp again")
+
+    async def check_red_twice(self) -> None:
+        """A pass tells something only if today's code is red each time."""
+        report = await self.again if self.again is not None else None
+        if report is None or report.verdict in ("broken", "timed_out", "crashed"):
+            return
+        green = {test.id for test in report.tests if test.outcome == "passed"}
+        if self.red <= green:
+            names = ", ".join(sorted(self.red))
+            raise _EndError(
+                "broken_test",
+                f"Flaky: red and then green on the same code, today's: {names}. Its pass tells "
+                f"nothing about {self.task.label}. Name another test, or mend this one.",
+            )
 
     def open_conversation(self, failure: str) -> None:
         self.tests = test_source(
@@ -227,6 +252,8 @@ class _Job:
 
     def request(self, turn: int) -> Request:
         self.observe(Stage("generating", len(self.attempts) + 1, self.attempts_allowed(), turn))
+        if turn == 1:
+            self.run_baseline_again()
         self.standby = asyncio.create_task(
             self.verifier.prepare(self.trials.files), name="oci-lsp standby"
         )
@@ -302,7 +329,7 @@ class _Job:
             return
         others = [t.code for _, t in tried if t.verdict != "rejected" and t.code != best.code]
         self.messages.append(
-            prompt.again(self.name, passed=False, failure=best.brief, tried=others)
+            prompt.again(self.name, passed=False, failure=best.feedback, tried=others)
         )
 
     def passed(self, reply: Reply, trial: Trial) -> Result:
@@ -311,6 +338,7 @@ class _Job:
         message += f" on attempt {len(self.attempts)}."
         if self.task.diagnostics:
             message += " The diagnostic itself was not checked."
+        message = " ".join((message, *self.trials.notes))
         return self.result("passed", message, text=trial.text)
 
     def failed(self, limit: Limit, words: str) -> Result:
@@ -344,9 +372,10 @@ class _Job:
 
     async def close(self) -> None:
         """Stop what the job started and nobody awaits any more."""
-        if self.standby is not None:
-            self.standby.cancel()
-            await asyncio.gather(self.standby, return_exceptions=True)
+        mine = [task for task in (self.standby, self.again) if task is not None]
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
 
 
 def _rank(verdict: Verdict, passed_tests: int) -> tuple[int, int]:

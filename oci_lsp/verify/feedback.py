@@ -9,8 +9,8 @@ from pathlib import Path
 from oci_lsp.verify.verdict import TestResult
 
 _SHOWN = 3
-_OUTPUT = 1500
-_LIMIT = 6000
+_OUTPUT = 1000
+_LIMIT = 5000
 
 _HINTS = (
     (
@@ -49,7 +49,10 @@ def hint(tests: Sequence[TestResult], summary: str, python: Path) -> str:
 
 
 def compose(summary: str, tests: Sequence[TestResult], printed: str) -> str:
-    """The failures, the assertion with its values first, then frames, then what was printed."""
+    """The failures for the model and for the user: values first, the user's frames, the output.
+
+    A prompt's tokens are waited for, so each failure is told once and in few lines.
+    """
     bad = [test for test in tests if test.outcome != "passed"]
     parts = [_block(test) for test in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
@@ -63,12 +66,17 @@ def compose(summary: str, tests: Sequence[TestResult], printed: str) -> str:
 
 
 def _block(test: TestResult) -> str:
-    lines = [f"{test.id} {test.outcome}", test.message]
+    name = test.id.rpartition("::")[2]
+    # `skipped` and the like say more than a message alone; a failure's message speaks for itself.
+    head = f"{name}: {test.message}" if test.outcome == "failed" else f"{name} ({test.outcome})"
+    lines = [head]
+    if test.outcome != "failed" and test.message:
+        lines.append(test.message)
     if test.details:
-        lines += ["", test.details]
+        lines.append(test.details)
     if test.output.strip():
-        lines += ["", "Printed by the test:", cut(test.output.strip(), _OUTPUT)]
-    return "\n".join(line for line in lines if line is not None)
+        lines += ["Printed by the test:", cut(test.output.strip(), _OUTPUT)]
+    return "\n".join(lines)
 
 
 def cut(text: str, limit: int) -> str:

@@ -8,13 +8,14 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from oci_lsp.errors import SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import feedback, imports, interpreter, isolation, wire, workspace
+from oci_lsp.verify import confirm, feedback, imports, interpreter, isolation, wire, workspace
 from oci_lsp.verify.isolation import Consent
 from oci_lsp.verify.kernel import Kernel, KernelGoneError, Plan
 from oci_lsp.verify.verdict import Report, Run, TestResult
@@ -99,15 +100,17 @@ class Verifier:
         start = time.perf_counter()
         run = self._checked(run)
         self._end_standbys_later()
-        judgement = await self._attempt(run, control=False)
+        judgement = await self._attempt(run)
         if judgement["silent"]:
-            control = await self._attempt(run, control=True)
+            control = await self._attempt(run, "control")
             # Red without the function's body: the tests do depend on it, in another process
             # perhaps, where the probe cannot see.
             if control["verdict"] in ("failed", "crashed", "timed_out"):
                 count = len(judgement["tests"])
                 summary = f"{count} test{'s' if count > 1 else ''} passed (called out of sight)."
                 judgement |= {"verdict": "passed", "summary": summary}
+        if run.confirm and judgement["verdict"] == "passed":
+            judgement = await confirm.confirmed(judgement, partial(self._attempt, run))
         return _report(judgement, time.perf_counter() - start, self.interpreter)
 
     async def close(self) -> None:
@@ -136,13 +139,11 @@ class Verifier:
 
     # -- one attempt -----------------------------------------------------------------------
 
-    async def _attempt(self, run: Run, *, control: bool) -> dict[str, Any]:
+    async def _attempt(self, run: Run, variant: wire.Variant = "plain") -> dict[str, Any]:
         kernel = await self._take(run)
         self._in_use.add(kernel)
         try:
-            judgement = await kernel.verify(
-                wire.request(run, self.root, kernel.root, control=control)
-            )
+            judgement = await kernel.verify(wire.request(run, self.root, kernel.root, variant))
         except KernelGoneError as error:
             judgement = _gone(error, run)
         finally:
@@ -236,4 +237,4 @@ def _report(judgement: Mapping[str, Any], seconds: float, python: Path) -> Repor
     text = feedback.compose(summary, tests, printed)
     if advice := feedback.hint(tests, summary, python):
         summary = f"{summary} {advice}"
-    return Report(verdict, tests, summary, text, seconds)
+    return Report(verdict, tests, summary, text, seconds, tuple(judgement.get("flaky", ())))

@@ -47,6 +47,7 @@ class Run:
         snippets: run in the globals of the module at `snippet_path`.
         candidate: what must be entered; None: the run is not about one function.
         timeout: seconds from the start of pytest.
+        confirm: a pass must hold once more with the tests renamed and in reverse order.
     """
 
     files: Mapping[Path, str]
@@ -55,6 +56,7 @@ class Run:
     snippet_path: Path | None = None
     candidate: Candidate | None = None
     timeout: float = 30.0
+    confirm: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Report:
 
     Attributes:
         summary: one sentence for the user's eyes.
-        feedback: bounded text for the model and the user; empty when passed.
+        feedback: bounded text, the same for the model and for the user; empty when passed.
+        flaky: ids of tests that were seen both green and red on this code.
         seconds: wall-clock seconds from the request to the verdict.
     """
 
@@ -86,3 +89,4 @@ class Report:
     summary: str = ""
     feedback: str = ""
     seconds: float = 0.0
+    flaky: tuple[str, ...] = ()

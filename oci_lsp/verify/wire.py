@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from oci_lsp.verify.verdict import Run
 
+# As it stands; without the candidate's body (the negative control); with the tests renamed and in
+# reverse order.
+Variant = Literal["plain", "control", "disguised"]
 
-def request(run: Run, root: Path, seen: Path, *, control: bool) -> dict[str, Any]:
+
+def request(run: Run, root: Path, seen: Path, variant: Variant = "plain") -> dict[str, Any]:
     """What the supervisor is asked, in paths as its driver sees them."""
 
     def there(path: Path) -> str:
@@ -31,7 +35,8 @@ def request(run: Run, root: Path, seen: Path, *, control: bool) -> dict[str, Any
             "qualname": candidate.qualname,
             "lines": list(candidate.lines),
         },
-        "control": control,
+        "control": variant == "control",
+        "disguised": variant == "disguised",
         "moved": {} if seen == root else {str(root): str(seen)},
         "timeout": run.timeout,
     }

@@ -13,7 +13,7 @@ from .snippets import FRAME_PREFIX, MismatchError
 
 _VALUE = 200
 _MESSAGE = 900
-_DETAILS = 6000
+_DETAILS = 3000
 _FUNCTION = re.compile(r"<(?:function|class) '?([\w.]+)'?(?: at 0x[0-9a-f]+)?>(?=\()")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 
@@ -110,7 +110,7 @@ class Explainer:
             message = self._message(error, frames)
         except Exception:  # a strange object in the user's frame must not cost the report
             message = self._exception_line(error)
-        return {"message": cut(message, _MESSAGE), "details": self._details(error, frames)}
+        return {"message": cut(message, _MESSAGE), "details": self._details(error, frames, message)}
 
     def _user_frames(self, error: BaseException) -> List[_Frame]:
         walked = list(traceback.walk_tb(error.__traceback__))
@@ -226,32 +226,34 @@ class Explainer:
         relative = os.path.relpath(os.path.realpath(filename), self._root)
         return filename if relative.startswith(os.pardir) else relative
 
-    def _details(self, error: BaseException, frames: List[_Frame]) -> str:
+    def _details(self, error: BaseException, frames: List[_Frame], message: str) -> str:
         shown = [] if isinstance(error, MismatchError) else _without_repeats(frames)
         parts = [self._frame_text(frame) for frame in shown]
-        parts.append("\n".join("E   " + line for line in self._error_lines(error)))
+        # Values that the message cut, notes and causes; what it says already is not told twice.
+        lines = self._error_lines(error) if "..." in message else self._more_lines(error)
+        parts += ["E   " + line for line in lines]
         return cut("\n".join(parts), _DETAILS)
 
     def _frame_text(self, frame: Optional[_Frame]) -> str:
         if frame is None:
             return "[... the same frames again ...]"
-        start = max(1, frame.line - 3, frame.code.co_firstlineno)
-        lines = ["{}:{} in {}".format(self._relative(frame.filename), frame.line, frame.name)]
-        for number in range(start, frame.line + 1):
-            text = linecache.getline(frame.filename, number).rstrip()
-            lines.append(("> " if number == frame.line else "  ") + text)
-        return "\n".join(lines)
+        return "{}:{} in {}: {}".format(
+            self._relative(frame.filename), frame.line, frame.name, self._source(frame)
+        )
 
     def _error_lines(self, error: BaseException) -> List[str]:
         # pytest shows functions that are globals by their repr.
         text = _FUNCTION.sub(r"\1", self._exception_line(error))
-        lines = text.splitlines()
-        lines += [line for note in getattr(error, "__notes__", []) for line in note.splitlines()]
+        lines = text.splitlines() + self._more_lines(error)
+        if len(lines) > 24:
+            lines = [*lines[:16], "[... {} lines cut ...]".format(len(lines) - 24), *lines[-8:]]
+        return lines
+
+    def _more_lines(self, error: BaseException) -> List[str]:
+        lines = [line for note in getattr(error, "__notes__", []) for line in note.splitlines()]
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if cause is not None:
             lines.append("after " + cut(self._exception_line(cause), 400))
-        if len(lines) > 60:
-            lines = [*lines[:40], "[... {} lines cut ...]".format(len(lines) - 60), *lines[-20:]]
         return lines
 
 

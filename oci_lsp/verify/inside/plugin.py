@@ -7,7 +7,7 @@ from typing import Any, Dict, Generator, List, Optional
 
 import pytest
 
-from . import explain, snippets
+from . import explain, reorder, snippets
 from .channel import Channel
 from .integrity import Integrity
 from .probe import Probe
@@ -71,6 +71,7 @@ class Plugin:
         self._root = request["root"]
         self._probe = Probe(request["candidate"])
         self._integrity = Integrity()
+        self._ids: Dict[int, str] = {}
         self._failed = False
         self.explainer = explain.Explainer(self._root, request["candidate"])
 
@@ -126,6 +127,9 @@ class Plugin:
 
     def pytest_collection_finish(self, session: Any) -> None:
         """Tell the tests' ids and remember their code."""
+        if self._request["disguised"]:
+            self._ids = {id(item): self._identify(item) for item in session.items}
+            reorder.disguise(session.items)
         ids = [self._identify(item) for item in session.items]
         self._integrity.remember(dict(zip(ids, session.items)))
         self._channel.send("collected", ids=ids)
@@ -136,6 +140,8 @@ class Plugin:
 
     def _identify(self, item: Any) -> str:
         """The node id relative to our root; pytest's own may be relative to another folder."""
+        if id(item) in self._ids:
+            return self._ids[id(item)]
         path = os.path.realpath(str(item.path))
         relative = os.path.relpath(path, self._root).replace(os.sep, "/")
         _, colons, rest = str(item.nodeid).partition("::")

@@ -228,7 +228,10 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
     stacks = Path(settings["scratch"]) / "stacks"
     sent = {
         key: request[key]
-        for key in ("node_ids", "snippets", "snippet_path", "candidate", "control", "moved")
+        for key in (
+            *("node_ids", "snippets", "snippet_path"),
+            *("candidate", "control", "disguised", "moved"),
+        )
     }
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
     sent |= {"root": settings["root"]}

@@ -1,0 +1,30 @@
+"""The same tests in reverse order and under other names: a candidate must not know them by either.
+
+A candidate can look for the test that calls it (a frame's code name, PYTEST_CURRENT_TEST) or count
+on the order of the calls. What only works for the tests as they stand is no repair.
+"""
+
+import secrets
+from types import FunctionType
+from typing import Any, List
+
+
+def disguise(items: List[Any]) -> None:
+    """Reverse the collected items in place and rename what running code can see of each.
+
+    An item keeps its own name (`request.node.name`): honest plugins file results under it.
+    """
+    items.reverse()
+    for item in items:
+        function = getattr(item, "function", None) or getattr(item, "obj", None)
+        function = getattr(function, "__func__", function)
+        name = "test_" + secrets.token_hex(4)
+        if isinstance(function, FunctionType):
+            function.__code__ = function.__code__.replace(co_name=name)
+        # PYTEST_CURRENT_TEST is made from the node id, which pytest keeps in its own ways.
+        own, bracket, parameters = str(item.nodeid).partition("[")
+        node_id = own.rpartition("::")[0] + "::" + name + bracket + parameters
+        kind = type(item)
+        item.__class__ = type(kind)(
+            kind.__name__, (kind,), {"__slots__": (), "nodeid": node_id, "__module__": __name__}
+        )
