@@ -2,7 +2,8 @@
 # Runs tests/verify as an ordinary user: the sandbox must hold without root's rights as well.
 #
 # As root: makes a user, puts this checkout's tracked files into its home, makes a virtual
-# environment there of a Python that the user can reach, and runs the tests. As anybody else: runs
+# environment there of the system's Python (else of one that the user can reach), and runs the
+# tests. In CI on a Debian-like system, python3-venv is installed where it is missing. As anybody else: runs
 # the tests right here. Options: arguments are passed to pytest.
 #   OCI_LSP_TEST_USER    the user's name (default: oci-lsp-test; made if there is none, and kept)
 #   OCI_LSP_TEST_PYTHON  Python >= 3.11 that the user can execute (default: the first one found)
@@ -22,8 +23,12 @@ as_user() {
 }
 new_enough='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 
+if [ -n "${CI:-}" ] && command -v apt-get >/dev/null && ! /usr/bin/python3 -c "$new_enough"; then
+    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null || true
+fi
+
 python=""
-for candidate in ${OCI_LSP_TEST_PYTHON:-} python3.13 python3.12 python3.11 python3; do
+for candidate in ${OCI_LSP_TEST_PYTHON:-} /usr/bin/python3 python3.13 python3.12 python3.11 python3; do
     if as_user "$candidate" -c "$new_enough" >/dev/null 2>&1; then
         python=$candidate
         break

@@ -25,6 +25,7 @@ def disguise(items: List[Any]) -> None:
         own, bracket, parameters = str(item.nodeid).partition("[")
         node_id = own.rpartition("::")[0] + "::" + name + bracket + parameters
         kind = type(item)
-        item.__class__ = type(kind)(
+        metaclass: Any = type(kind)
+        item.__class__ = metaclass(
             kind.__name__, (kind,), {"__slots__": (), "nodeid": node_id, "__module__": __name__}
         )
