@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 
 from oci_lsp.errors import InterpreterError, SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import interpreter, sandbox, workspace
+from oci_lsp.verify import interpreter, sandbox, wire, workspace
+from oci_lsp.verify.printed import Printed
 
 _START_SECONDS = 40.0
 _PRELOAD_SECONDS = 65.0
@@ -68,6 +70,7 @@ class Kernel:
         self._manager: Any = None
         self._client: Any = None
         self._copy: Path | None = None
+        self._printed = Printed()
 
     @property
     def root(self) -> Path:
@@ -112,14 +115,14 @@ class Kernel:
         prefix = await self._prefix(ipc)
         await asyncio.to_thread(_import_jupyter)
         self._manager = _manager(ipc, prefix, contained=plan.bwrap is not None)
-        with (self._folder / "log").open("wb") as log:
-            await self._manager.start_kernel(
-                env=sandbox.environment(plan.settings),
-                cwd=str(self.root),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        await self._manager.start_kernel(
+            env=sandbox.environment(plan.settings),
+            cwd=str(self.root),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=self._printed.write,
+            stderr=self._printed.write,
+        )
+        self._printed.handed_over()
         await self._connect(ipc)
         strict = plan.bwrap is not None
         settings = {
@@ -131,12 +134,16 @@ class Kernel:
             "scratch": sandbox.SCRATCH if strict else str(scratch),
             "capture": sandbox.CAPTURE if strict else str(scratch),
             "volumes": sandbox.memory_volumes(plan.root, overlay=plan.overlay) if strict else [],
+            "disk": [str(self._folder)] if plan.copies else [],
             "environment": {} if strict else {"TMPDIR": str(_made(self._folder / "tmp"))},
             "memory_mb": plan.settings.memory_mb,
             "processes": plan.settings.processes,
             "devices": plan.settings.devices,
         }
         self._check(await self._call("boot", json.dumps(settings), seconds=_START_SECONDS))
+        self._printed.close()
+        with contextlib.suppress(OSError):
+            ipc.rmdir()  # in a removed folder nothing can be made: none of the disk is writable now
 
     async def _prefix(self, ipc: Path) -> list[str]:
         plan = self._plan
@@ -204,9 +211,7 @@ class Kernel:
 
     def _log(self) -> str:
         """The end of what the kernel printed, as advice; empty: it printed nothing."""
-        if self._folder is None or not (self._folder / "log").exists():
-            return ""
-        text = (self._folder / "log").read_text("utf-8", "replace").strip()
+        text = wire.visible(self._printed.text())
         return f"The last that it printed:\n{text[-1500:]}" if text else ""
 
     # -- use -------------------------------------------------------------------------------
@@ -222,7 +227,7 @@ class Kernel:
         if not prepared["ready"]:
             raise InterpreterError(
                 f"{self._plan.interpreter} ended while it imported the project's dependencies:"
-                f" {prepared['output'].strip() or 'no message'}",
+                f" {wire.visible(prepared['output'].strip()) or 'no message'}",
                 "Check them with `python -c 'import pytest'` and the like.",
             )
         seconds = request["timeout"] + _GRACE
@@ -255,6 +260,7 @@ class Kernel:
     async def reap(self) -> None:
         """Wait for its end and remove what it left on the host."""
         self.kill()
+        self._printed.close()
         if self._client is not None:
             self._client.stop_channels()
         if self._manager is not None:

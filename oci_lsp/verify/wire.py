@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -55,12 +56,23 @@ def _guarded(run: Run, root: Path) -> list[Path]:
     return [path for path in found if path != excepted]
 
 
+# What steers a terminal, reorders a line for the eye, or is no text at all.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with control characters as Python writes them in a string; line ends stay."""
+    text = text.replace("\r\n", "\n")
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def moved(value: Any, paths: Mapping[str, str]) -> Any:
-    """The judgement with the copy's paths replaced by the project's own."""
+    """The judgement for the host's eyes: the copy's paths replaced by the project's own, control
+    characters made visible."""
     if isinstance(value, str):
         for copy, real in paths.items():
             value = value.replace(copy, real)
-        return value
+        return visible(value)
     if isinstance(value, dict):
         return {key: moved(item, paths) for key, item in value.items()}
     return [moved(item, paths) for item in value] if isinstance(value, list) else value

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import resource
 import secrets
 import selectors
@@ -28,6 +29,7 @@ _DRIVER = Path(__file__).with_name("driver.py")
 _HELLO_SECONDS = 30.0
 _PRELOAD_SECONDS = 60.0
 _TICK = 0.05
+_OWN_THREADS = 64  # the kernel's and the sandbox's, with room to spare
 _STREAM_LIMIT = 64 << 20
 _STACK_SIGNAL = signal.SIGRTMIN + 9  # session.STACK_SIGNAL
 
@@ -96,7 +98,7 @@ def boot(text: str) -> Reply:
     """
     global _driver
     settings = json.loads(text)
-    watch.harden(die_with_parent=not settings["strict"])
+    watch.harden(strict=settings["strict"])
     for path in Path(settings["ipc"]).iterdir():
         path.unlink()
     _driver = _start(settings)
@@ -106,7 +108,15 @@ def boot(text: str) -> Reply:
         return Reply({"error": "broken", "output": _output(settings)})
     if "pytest" not in hello:
         return Reply({"error": "too_old", **hello})
+    _mute()
     return Reply({"error": "" if hello["pytest"] else "no_pytest", **hello})
+
+
+def _mute() -> None:
+    """Let go of the host's pipe for what a start prints: the host stops to read it."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
 
 
 def _start(settings: Mapping[str, Any]) -> Driver:
@@ -168,7 +178,9 @@ def verify(text: str) -> Reply:
         return Reply(judge.broken(kill))
     before = _digests(request["guarded"])
     run = _run(_driver, request)
-    watch.kill_tree()
+    # A run that cannot pass any more is not waited for: the host ends all of it in one stroke.
+    if run.ended or not settings["strict"]:
+        watch.kill_tree(strict=settings["strict"])
     run.changed += [
         path for path, digest in _digests(request["guarded"]).items() if digest != before[path]
     ]
@@ -236,7 +248,9 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
     sent |= {"root": settings["root"]}
     _limit(driver.process.pid, settings, request["timeout"])
-    watchdog = watch.Watchdog(settings["memory_mb"], settings["processes"], settings["volumes"])
+    watchdog = watch.Watchdog(
+        settings["memory_mb"], settings["processes"], settings["volumes"], settings["disk"]
+    )
     run = judge.RunRecord()
     start = time.monotonic()
     deadline = start + request["timeout"]
@@ -292,15 +306,30 @@ def _limit(pid: int, settings: Mapping[str, Any], timeout: float) -> None:
     memory = settings["memory_mb"] << 20
     # Drivers of devices map more memory than they use.
     if not settings["devices"]:
-        _prlimit(pid, resource.RLIMIT_DATA, memory)
-    _prlimit(pid, resource.RLIMIT_CPU, int(timeout * (os.cpu_count() or 1)) + 2)
-    _prlimit(pid, resource.RLIMIT_CORE, 0)
+        _prlimit(pid, "RLIMIT_DATA", memory)
+    _prlimit(pid, "RLIMIT_CPU", int(timeout * (os.cpu_count() or 1)) + 2)
+    # With 0 the kernel would still feed a dump to a collecting program; with 1 it never does.
+    _prlimit(pid, "RLIMIT_CORE", 1)
+    for name in ("RLIMIT_RTPRIO", "RLIMIT_NICE"):  # no precedence over the user's programs
+        _prlimit(pid, name, 0)
     if not settings["strict"]:
-        _prlimit(pid, resource.RLIMIT_FSIZE, memory)
+        _prlimit(pid, "RLIMIT_FSIZE", memory)
+    elif _counts_by_namespace():
+        _prlimit(pid, "RLIMIT_NPROC", watch.thread_limit(settings["processes"]) + _OWN_THREADS)
+    # Should the machine run out of memory, this is what is to go, not the user's editor.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", "ascii")
 
 
-def _prlimit(pid: int, kind: int, value: int) -> None:
-    if hasattr(resource, "prlimit"):
+def _counts_by_namespace() -> bool:
+    """Whether the kernel counts processes by user namespace (Linux 5.14), not all of the user's."""
+    numbers = re.findall(r"\d+", os.uname().release)[:2]
+    return tuple(map(int, numbers)) >= (5, 14)
+
+
+def _prlimit(pid: int, name: str, value: int) -> None:
+    kind = getattr(resource, name, None)
+    if kind is not None and hasattr(resource, "prlimit"):
         hard = resource.prlimit(pid, kind)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.prlimit(pid, kind, (value, value))

@@ -5,99 +5,108 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import signal
+import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
+
+from oci_lsp.verify.inside import usage
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_THREADS_PER_PROCESS = 8
+_DISK_SECONDS = 0.5
 _MEGABYTE = 1 << 20
 
 
-def harden(*, die_with_parent: bool) -> None:
-    """Make this process unreadable to its children, and orphans of the tree its children."""
+def harden(*, strict: bool) -> None:
+    """Make this process unreadable to its children, and orphans of the tree its children.
+
+    Without a pid namespace (not `strict`) the tree also ends when the host does.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    if die_with_parent:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The user's session keyring (tickets, tokens) is inherited, even into a user namespace.
+    if sys.platform == "linux" and (number := _KEYCTL.get(platform.machine())):
+        libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)
+    if not strict:
+        signal.signal(signal.SIGTERM, lambda *_: _end())
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def descendants() -> list[int]:
-    """Pids of every living process below this one; empty where there is no /proc."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # The command's name stands in parentheses and may hold anything.
-            fields = entry.read_text("ascii", "replace").rpartition(")")[2].split()
-            if fields[0] not in "ZX":
-                children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found: list[int] = []
-    queue = [os.getpid()]
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
+def _end() -> None:
+    kill_tree(strict=False)
+    os._exit(1)
 
 
-def kill_tree(seconds: float = 2.0) -> None:
-    """SIGKILL everything below this process until nothing is left, or `seconds` are over."""
+def kill_tree(*, strict: bool, seconds: float = 2.0) -> None:
+    """SIGKILL everything below this process until nothing is left, or `seconds` are over.
+
+    `strict`: this process is in a pid namespace of its own, all of whose processes may go.
+    """
     deadline = time.monotonic() + seconds
-    while pids := descendants():
-        for pid in pids:
+    while tree := usage.descendants():
+        if strict:
+            # One call for all: nothing forks away between two looks. It spares its caller.
             with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(-1, signal.SIGKILL)
+        else:
+            for kill in (signal.SIGSTOP, signal.SIGKILL):  # what stands still cannot fork
+                for pid in tree:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, kill)
         if time.monotonic() > deadline:
             return
         time.sleep(0.005)
 
 
 class Watchdog:
-    """Compares the tree's memory and process count with their limits."""
+    """Compares what the tree uses with its limits.
 
-    def __init__(self, memory_mb: int, processes: int, volumes: Sequence[str]) -> None:
+    Args:
+        memory_mb: for memory, files in memory included, and for what is written to `disk`.
+        processes: how many the tree may have; threads are limited to a multiple.
+        volumes: mount points whose content lies in memory.
+        disk: folders on the host's disk that the tree may write to.
+    """
+
+    def __init__(
+        self, memory_mb: int, processes: int, volumes: Sequence[str], disk: Sequence[str] = ()
+    ) -> None:
         self._memory_mb = memory_mb
         self._processes = processes
-        # File systems that live in memory; what is in them already is not the run's.
-        self._volumes = {path: _used_bytes(path) for path in volumes}
+        self._threads = thread_limit(processes)
+        self._memory = usage.Memory(volumes, memory_mb * _MEGABYTE)
+        self._disk = [usage.Disk(path, memory_mb * _MEGABYTE) for path in disk]
+        self._looked = 0.0
 
     def exceeded(self) -> str:
         """Which limit is exceeded, a sentence; empty: none."""
-        pids = descendants()
-        if len(pids) > self._processes:
+        tree = usage.descendants()
+        if len(tree) > self._processes:
             return f"It had more than {self._processes} processes (the limit is `verify.processes`)"
-        limit = self._memory_mb * _MEGABYTE
-        stored = sum(max(0, _used_bytes(p) - before) for p, before in self._volumes.items())
-        # The cheap figure counts pages shared after a fork more than once: confirm it.
-        likely = sum(map(_own_bytes, pids)) + stored > limit
-        if likely and sum(map(_proportional_bytes, pids)) + stored > limit:
+        if sum(tree.values()) > self._threads:
+            return (
+                f"It had more than {self._threads} threads ({self._threads // self._processes} for"
+                " each of `verify.processes`)"
+            )
+        if self._memory.exceeded(tree):
             return f"It used more than {self._memory_mb} MB (the limit is `verify.memoryMb`)"
+        if self._memory.machine_is_short():
+            return "It was ended because the machine had no memory left"
+        now = time.monotonic()
+        if now - self._looked > _DISK_SECONDS:
+            self._looked = now
+            if any(disk.exceeded() for disk in self._disk):
+                return f"It wrote more than {self._memory_mb} MB (the limit is `verify.memoryMb`)"
         return ""
 
 
-def _used_bytes(path: str) -> int:
-    try:
-        status = os.statvfs(path)
-    except OSError:
-        return 0
-    return (status.f_blocks - status.f_bfree) * status.f_frsize
-
-
-def _own_bytes(pid: int) -> int:
-    try:
-        fields = Path(f"/proc/{pid}/statm").read_text("ascii").split()
-    except OSError:
-        return 0
-    return (int(fields[1]) - int(fields[2])) * _PAGE
-
-
-def _proportional_bytes(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
-    except OSError:
-        return _own_bytes(pid)
-    return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Pss:"))
+def thread_limit(processes: int) -> int:
+    """How many threads the tree may have: libraries of numbers start one for each processor."""
+    return processes * max(_THREADS_PER_PROCESS, os.cpu_count() or 1)
