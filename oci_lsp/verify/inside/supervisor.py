@@ -139,7 +139,7 @@ def _start(settings: Mapping[str, Any]) -> Driver:
     os.close(request_read)
     os.close(event_write)
     driver = Driver(process, request_write, event_read, settings)
-    first = {key: settings[key] for key in ("root", "preload", "strict")}
+    first = {key: settings[key] for key in ("root", "preload", "forbidden", "warnings", "strict")}
     with contextlib.suppress(BrokenPipeError):
         os.write(request_write, json.dumps(first).encode() + b"\n")
     return driver
@@ -159,11 +159,13 @@ def _wait_for(kind: str, seconds: float) -> dict[str, Any] | None:
 
 
 def ready() -> Reply:
-    """Wait until the driver has imported what it was told to."""
+    """Wait until the driver has imported what it was told to; `refused`: what was a mistake."""
     assert _driver is not None
-    _driver.is_ready = _wait_for("ready", _PRELOAD_SECONDS) is not None
+    event = _wait_for("ready", _PRELOAD_SECONDS)
+    _driver.is_ready = event is not None
     output = "" if _driver.is_ready else _output(_driver.settings)
-    return Reply({"ready": _driver.is_ready, "output": output})
+    refused = event["refused"] if event is not None else []
+    return Reply({"ready": _driver.is_ready, "output": output, "refused": refused})
 
 
 def verify(text: str) -> Reply:
