@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from oci_lsp.source.reach import Reach, Wanted, module_names, reach
@@ -92,15 +92,18 @@ def _users_in(path: Path, file: TestFile, wanted: Wanted, seen: Reach) -> Iterat
             continue
         if seen.words & definition.mentions and _means(wanted, definition.mentions, seen):
             yield Wanted(path, name, None, name)
+    family = wanted.owner.replace(".", "::") if own and wanted.owner else ""
     for label, one in file.classes.items():
-        owner = label.replace("::", ".")
-        family = own and wanted.owner is not None and _related(file, label, wanted.owner)
+        above = label in file.lineage(family)
+        # What a base class does with the method, it does for the classes below it.
+        owner = (family if above else label).replace("::", ".")
+        related = above or (family and family in file.lineage(label))
         for name, member in one.members.items():
-            qualname = f"{owner}.{name}"
-            if (own and qualname == wanted.qualname) or not seen.words & member.mentions:
+            user = Wanted(path, name, owner, f"{owner}.{name}")
+            if user == wanted or not seen.words & member.mentions:
                 continue
-            if family or _means(wanted, member.mentions, seen):
-                yield Wanted(path, name, owner, qualname)
+            if related or _means(wanted, member.mentions, seen):
+                yield user
         if wanted.owner is None and seen.words & set(one.bases):
             yield Wanted(path, "__init__", owner, f"{owner}.__init__")
 
@@ -110,16 +113,3 @@ def _means(wanted: Wanted, mentions: Iterable[str], seen: Reach) -> bool:
     if wanted.owner is None or wanted.is_special or wanted.name.startswith("_"):
         return True
     return bool(seen.owners & set(mentions))
-
-
-def _related(file: TestFile, label: str, owner: str) -> bool:
-    """The class is the owner or inherits from it within the file."""
-    seen: set[str] = set()
-    waiting: Sequence[str] = (label,)
-    while waiting:
-        seen.update(waiting)
-        if any(one.replace("::", ".") == owner for one in waiting):
-            return True
-        bases = {b for one in waiting if one in file.classes for b in file.classes[one].bases}
-        waiting = tuple(bases - seen)
-    return False

@@ -127,10 +127,10 @@ class TestFile:
         scopes: list[Mapping[str, Definition]] = []
         for depth in range(len(test.owners), 0, -1):
             label = "::".join(test.owners[:depth])
-            scopes += [self.classes[one].members for one in self._lineage(label)]
+            scopes += [self.classes[one].members for one in self.lineage(label)]
         return [*scopes, self.definitions]
 
-    def _lineage(self, label: str) -> list[str]:
+    def lineage(self, label: str) -> list[str]:
         """The class and those of this file that it inherits from, nearest first."""
         found: list[str] = []
         waiting = [label]
@@ -199,7 +199,7 @@ class TestFile:
     def _add_tests(self, path: tuple[str, ...]) -> None:
         """The test methods of a class, those too that it inherits within the file."""
         seen: set[str] = set()
-        for label in self._lineage("::".join(path)):
+        for label in self.lineage("::".join(path)):
             for key, definition in self.classes[label].members.items():
                 if key in seen:
                     continue
