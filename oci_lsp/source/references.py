@@ -40,7 +40,7 @@ def referencing(root: Path, wanted: Wanted, buffers: Mapping[Path, str]) -> tupl
 
     Where they are few, those follow that reference its users in the project, or the users of these.
     """
-    search = _Search(root, buffers)
+    search = _Search(root, wanted.path, buffers)
     found: dict[str, None] = {}
     for group in Routes(root, buffers).hops(wanted):
         best: dict[str, _Hit] = {}
@@ -69,10 +69,11 @@ class _Read:
 class _Search:
     """The project's tests, read as far as they are needed."""
 
-    def __init__(self, root: Path, buffers: Mapping[Path, str]) -> None:
+    def __init__(self, root: Path, home: Path, buffers: Mapping[Path, str]) -> None:
+        """`home` is the function's own file, which may hold its tests whatever it is called."""
         self._root = root
         self._buffers = buffers
-        self._paths = tuple(find_test_paths(root, buffers))
+        self._paths = (home, *(path for path in find_test_paths(root, buffers) if path != home))
         self._conftests: dict[Path, TestFile | None] = {}
         self._texts: dict[Path, str] = {}
         self._read: dict[Path, _Read | None] = {}
@@ -81,7 +82,7 @@ class _Search:
         """Tests that mention the function."""
         names = module_names(self._root, wanted.path)
         hits: list[_Hit] = []
-        for path in (wanted.path, *(p for p in self._paths if p != wanted.path)):
+        for path in self._paths:
             # Most files do not say the word: reading costs a hundredth of parsing.
             texts = (self._text(path), *(f.module.text for f in self._fixtures(path)))
             if any(says(text, wanted.word) for text in texts):
