@@ -27,7 +27,13 @@ _SECRETS = (
     *(".cache/google-chrome", ".cache/chromium"),
     # what was typed and edited
     *(".bash_history", ".zsh_history", ".zhistory", ".histfile", ".local/share/fish", ".lesshst"),
-    *(".python_history", ".psql_history", ".mysql_history", ".sqlite_history", ".node_repl_history"),
+    *(
+        ".python_history",
+        ".psql_history",
+        ".mysql_history",
+        ".sqlite_history",
+        ".node_repl_history",
+    ),
     *(".rediscli_history", ".irb_history", ".viminfo", ".wget-hsts", ".bash_sessions"),
     # our own
     *(".local/share/oci-lsp", ".local/state/oci-lsp"),

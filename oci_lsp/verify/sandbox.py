@@ -95,7 +95,9 @@ def _hide(paths: Sequence[Path]) -> list[str]:
     arguments = []
     for path in paths:
         arguments += (
-            ["--size", _MASK_BYTES, "--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+            ["--size", _MASK_BYTES, "--tmpfs", str(path)]
+            if path.is_dir()
+            else ["--ro-bind", os.devnull, str(path)]
         )
     return arguments
 

@@ -317,7 +317,9 @@ SIGNALS = (
         CRASHED,
         reduced=True,
     ),
-    Row("interrupts the supervisor", "os.kill(os.getppid(), signal.SIGINT); time.sleep(9)", CRASHED),
+    Row(
+        "interrupts the supervisor", "os.kill(os.getppid(), signal.SIGINT); time.sleep(9)", CRASHED
+    ),
     Row(
         "kills process 1",
         """
