@@ -159,7 +159,6 @@ class Kernel:
             "strict": strict,
             "scratch": sandbox.SCRATCH if strict else str(scratch),
             "capture": sandbox.CAPTURE if strict else str(scratch),
-            "volumes": sandbox.memory_volumes(plan.root, overlay=plan.overlay) if strict else [],
             "disk": [str(self._folder)] if plan.copies else [],
             "environment": {} if strict else {"TMPDIR": str(_made(self._folder / "tmp"))},
             "memory_mb": plan.settings.memory_mb,

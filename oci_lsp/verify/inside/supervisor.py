@@ -21,9 +21,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from oci_lsp.verify.inside import judge, watch
+from oci_lsp.verify.inside import judge, usage, watch
 
 _DRIVER = Path(__file__).with_name("driver.py")
 _HELLO_SECONDS = 30.0
@@ -31,6 +31,7 @@ _PRELOAD_SECONDS = 60.0
 _TICK = 0.05
 _OWN_THREADS = 64  # the kernel's and the sandbox's, with room to spare
 _STREAM_LIMIT = 64 << 20
+_FILE_LIMIT = 64 << 20
 _STACK_SIGNAL = signal.SIGRTMIN + 9  # session.STACK_SIGNAL
 
 
@@ -230,10 +231,26 @@ def _digests(paths: list[str]) -> dict[str, str]:
     found = {}
     for path in paths:
         try:
-            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            with _opened(Path(path)) as file:
+                size = os.fstat(file.fileno()).st_size
+                digest = hashlib.file_digest(file, "sha256") if size <= _FILE_LIMIT else None
+                found[path] = digest.hexdigest() if digest else f"{size} bytes"
         except OSError:
             found[path] = ""
     return found
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file of the run's, open for reading: never a pipe or a device, which may have no end.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: PTH123
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(f"{path} is no file")
+    return file
 
 
 def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
@@ -250,8 +267,9 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
     sent |= {"root": settings["root"]}
     _limit(driver.process.pid, settings, request["timeout"])
+    volumes = usage.volumes(besides=settings["ipc"]) if settings["strict"] else []
     watchdog = watch.Watchdog(
-        settings["memory_mb"], settings["processes"], settings["volumes"], settings["disk"]
+        settings["memory_mb"], settings["processes"], volumes, settings["disk"]
     )
     run = judge.RunRecord()
     start = time.monotonic()
@@ -340,22 +358,20 @@ def _prlimit(pid: int, name: str, value: int) -> None:
 def _sample_stacks(driver: Driver, stacks: Path) -> list[str]:
     """Three looks at where the driver's threads are."""
     samples = []
-    for _ in range(3):
-        seen = stacks.stat().st_size if stacks.exists() else 0
-        with contextlib.suppress(OSError):
-            os.kill(driver.process.pid, _STACK_SIGNAL)
-        time.sleep(0.04)
-        if stacks.exists():
-            with stacks.open("rb") as file:
-                file.seek(seen)
-                samples.append(file.read(1 << 16).decode("utf-8", "replace"))
+    with contextlib.suppress(OSError), _opened(stacks) as file:
+        for _ in range(3):
+            file.seek(0, os.SEEK_END)
+            with contextlib.suppress(OSError):
+                os.kill(driver.process.pid, _STACK_SIGNAL)
+            time.sleep(0.04)
+            samples.append(file.read(1 << 16).decode("utf-8", "replace"))
     return [sample for sample in samples if sample]
 
 
 def _output(settings: Mapping[str, Any], limit: int = 4000) -> str:
     """Head and tail of what was printed outside of any test."""
     try:
-        with (Path(settings["scratch"]) / "driver.log").open("rb") as file:
+        with _opened(Path(settings["scratch"]) / "driver.log") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             head = file.read(limit // 2)

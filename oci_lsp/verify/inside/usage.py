@@ -88,6 +88,18 @@ class Disk:
         return _folder_bytes(self._path) > self._limit
 
 
+def volumes(*, besides: str) -> list[str]:
+    """Mount points that can be written to and whose content lies in memory, without one of them."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+        mount, _, rest = line.partition(" - ")
+        point, options = mount.split()[4:6]
+        path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)
+        if rest.startswith(("tmpfs ", "overlay ")) and options.startswith("rw") and path != besides:
+            found.append(path)
+    return found
+
+
 def stored_bytes(path: str) -> int:
     """Bytes used on the file system that holds the path; empty files have their price."""
     try:
