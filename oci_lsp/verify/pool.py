@@ -70,6 +70,11 @@ class Verifier:
         """How many kernels were started so far, ahead or for a run that found none."""
         return self._standbys.started
 
+    @property
+    def standbys_taken(self) -> int:
+        """How many runs, or parts of runs, found a kernel that was started ahead."""
+        return self._standbys.taken
+
     async def prepare(self, sources: Iterable[Path] = ()) -> None:
         """Start standby kernels up to `verify.standby`; they start while the caller goes on.
 

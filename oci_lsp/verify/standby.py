@@ -62,6 +62,7 @@ class Standbys:
         idle_seconds: float,
     ) -> None:
         self.started = 0
+        self.taken = 0
         self._settings = settings
         self._planner = Planner(root, python)
         self._looking = asyncio.Lock()
@@ -112,6 +113,7 @@ class Standbys:
                 kernel.alive and need.layered <= kernel.layered <= need.files.keys()
             ):
                 self._later(_REFILL_SECONDS, self._refill, plan)
+                self.taken += 1
                 return kernel
             if kernel is not None:
                 self.retire(kernel)
@@ -213,12 +215,13 @@ class Standbys:
             if used <= share * _MEGABYTE:
                 return kernel
             _log.info("A standby kernel uses %d MB, more than its %d", used // _MEGABYTE, share)
-            if not kernel.preload.names:
-                # It serves who already waits for it; there will be no other.
-                self._too_large = True
-                return kernel
-            self._light = True
             self.retire(kernel)
+            if not kernel.preload.names:
+                self._too_large = True
+                raise SandboxError(
+                    f"A kernel with nothing imported ahead uses more than {share} MB"
+                )
+            self._light = True
 
     async def _fill(self, plan: Plan) -> None:
         state, preload = await self._look(self._need)
