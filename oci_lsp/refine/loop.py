@@ -125,6 +125,7 @@ class _Job:
         self.tests = ""
         # What was said before this message is kept for the transcript, but no longer sent.
         self.since = 0
+        self.told = False
 
     async def run(self) -> Result:
         # Reading a project and a long file takes its time: whoever shares this thread goes on.
@@ -172,6 +173,7 @@ class _Job:
         """How the test fails on today's code; "" where it does not or there is no code yet."""
         self.observe(Stage("baseline"))
         report = await self.trials.baseline()
+        self.tell_isolation()
         if report is None:
             return ""
         self.observe(Baseline(report))
@@ -199,6 +201,12 @@ class _Job:
         if not (self.task.diagnostics or self.task.feedback):
             raise _EndError("already_passing", f"The test of {self.task.label} passes already.")
         return ""
+
+    def tell_isolation(self) -> None:
+        """Say once where tests are isolated less than usual; known after the first run."""
+        if self.verifier.note and not self.told:
+            self.told = True
+            self.observe(Stage("isolation", detail=self.verifier.note))
 
     def open_conversation(self, failure: str) -> None:
         self.tests = test_source(
@@ -258,6 +266,7 @@ class _Job:
         repeated = await asyncio.to_thread(self.trials.seen, reply.text)
         stage = Stage("testing", number, self.attempts_allowed(), turn)
         trial = await self.trials.examine(reply.text, stage)
+        self.tell_isolation()
         if not repeated:
             attempt = Attempt(
                 turn=turn,

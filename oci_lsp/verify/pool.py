@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from oci_lsp.errors import SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import feedback, imports, interpreter, isolation, wire, workspace
+from oci_lsp.verify import feedback, imports, interpreter, isolation, layer, wire
 from oci_lsp.verify.isolation import Consent
 from oci_lsp.verify.kernel import Kernel, KernelGoneError, Plan
 from oci_lsp.verify.verdict import Report, Run, TestResult
@@ -70,6 +70,16 @@ class Verifier:
     def isolation(self) -> Literal["strict", "reduced"]:
         """Known after the first `prepare` or `run`; before it, what is hoped for."""
         return "reduced" if self._plan is not None and self._plan.bwrap is None else "strict"
+
+    @property
+    def note(self) -> str:
+        """What is less than the full isolation, and why; empty: nothing, or not known yet."""
+        return self._plan.note if self._plan is not None else ""
+
+    @property
+    def advice(self) -> str:
+        """What to do to have the full isolation; empty where `note` is."""
+        return self._plan.advice if self._plan is not None else ""
 
     async def prepare(self, sources: Iterable[Path] = ()) -> None:
         """Start standby kernels up to `verify.standby`; they start while the caller goes on.
@@ -153,7 +163,7 @@ class Verifier:
 
     async def _take(self, run: Run) -> Kernel:
         plan = await self._decide()
-        layered = workspace.foreign(self.root, run.files) if plan.overlay else frozenset()
+        layered = layer.foreign(self.root, run.files) if plan.overlay else frozenset()
         self._layered = layered
         self._preload |= imports.heavy_imports(run.files.values())
         while self._standby:
@@ -164,7 +174,7 @@ class Verifier:
                 await self._discard(task)
                 raise
             # Its layer holds copies as old as itself: each must be written anew by this run.
-            if kernel.alive and layered <= kernel.layered <= run.files.keys():
+            if kernel.alive and layered <= kernel.layered <= run.files.keys() and kernel.current:
                 return kernel
             self._retire(kernel)
         return await self._started(plan)
