@@ -129,7 +129,8 @@ class Kernel:
         await asyncio.to_thread(_import_jupyter)
         self._manager = _manager(ipc, prefix, contained=plan.bwrap is not None)
         await self._manager.start_kernel(
-            env=sandbox.environment(plan.settings),
+            env=sandbox.environment(plan.settings)
+            | ({sandbox.MARK: str(self._folder)} if plan.bwrap is None else {}),
             cwd=str(self.root),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=self._printed.write,

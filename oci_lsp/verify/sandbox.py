@@ -21,6 +21,8 @@ _ALLOWED = frozenset(
 )
 SCRATCH = "/run/oci"
 CAPTURE = "/run/oci/capture"
+# Names a kernel's folder in the environment of its processes, where no pid namespace holds them.
+MARK = "OCI_LSP_KERNEL"
 CAPTURE_BYTES = 16 << 20
 _MASK_BYTES = str(1 << 20)
 
