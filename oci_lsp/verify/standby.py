@@ -110,7 +110,9 @@ class Standbys:
             kernel = await self._awaited(standby)
             # Its layer holds copies as old as itself: each must be written anew by this run.
             if kernel is not None and (
-                kernel.alive and need.layered <= kernel.layered <= need.files.keys()
+                kernel.alive
+                and need.layered <= kernel.layered <= need.files.keys()
+                and kernel.current
             ):
                 self._later(_REFILL_SECONDS, self._refill, plan)
                 self.taken += 1

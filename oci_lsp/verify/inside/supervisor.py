@@ -20,8 +20,9 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from oci_lsp.verify.inside import judge, usage, watch
 
@@ -234,24 +235,25 @@ def _digests(paths: list[str]) -> dict[str, str]:
         try:
             with _opened(Path(path)) as file:
                 size = os.fstat(file.fileno()).st_size
-                digest = hashlib.file_digest(file, "sha256") if size <= _FILE_LIMIT else None
-                found[path] = digest.hexdigest() if digest else f"{size} bytes"
+                large = size > _FILE_LIMIT
+                content = str(size).encode() if large else file.read(_FILE_LIMIT + 1)
+                found[path] = hashlib.sha256(content).hexdigest()
         except OSError:
             found[path] = ""
     return found
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     """A file of the run's, open for reading: never a pipe or a device, which may have no end.
 
     Raises:
         OSError: it is no regular file, or cannot be read.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise OSError(f"{path} is no file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:

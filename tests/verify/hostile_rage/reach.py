@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the table holds code as candidates write it
 """The table's second half: candidates that reach for what is not theirs."""
 
 from __future__ import annotations

@@ -323,7 +323,7 @@ SIGNALS = (
     Row(
         "kills process 1",
         """
-        for number in signal.valid_signals(): 
+        for number in signal.valid_signals():
             try: os.kill(1, number)
             except OSError: pass
         """,
