@@ -241,7 +241,7 @@ async def main() -> None:
     ]
     print(table.figures(rows))
     if options.table:
-        options.table.write_text(table.document(rows, chosen, options.seed))
+        options.table.write_text(table.document(rows, chosen, options.seed, options.count))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,14 @@ _SECRETS = (
 )
 _SYSTEM_SECRETS = ("/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/sudoers.d")
 _SYSTEM_KEYS = ("/etc/ssl/private", "/etc/ssh/ssh_host_*_key", "/etc/krb5.keytab", "/etc/wireguard")
+# Root owns these also without any capability: they are the whole machine's.
+MACHINE = tuple(
+    f"/proc/{name}"
+    for name in (
+        *("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "asound", "driver"),
+        *("dynamic_debug", "mtrr", "pressure"),
+    )
+)
 EMPTIED = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - replaced by fresh ones
 
 # What `verify.devices` opens: processors, cameras, sound, boards and serial lines. Disks, terminals,

@@ -68,9 +68,11 @@ def command(bwrap: Path, layout: Layout, settings: VerifySettings) -> list[str]:
     arguments += ["--unshare-ipc", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
     arguments += [] if settings.network else ["--unshare-net"]
     arguments += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    for path in masks.MACHINE:
+        arguments += ["--ro-bind-try", path, path]
     arguments += [*size, "--tmpfs", "/dev/shm"]  # noqa: S108 - the sandbox's own
-    for path in masks.devices() if settings.devices else ():
-        arguments += ["--dev-bind-try", str(path), str(path)]
+    for device in masks.devices() if settings.devices else ():
+        arguments += ["--dev-bind-try", str(device), str(device)]
     for name in masks.EMPTIED:
         if Path(name).is_dir() and not Path(name).is_symlink():
             arguments += [*size, "--tmpfs", name]

@@ -91,6 +91,7 @@ class Scratch:
         self._checkout = checkout
         self._home = folder
         self.root = folder / "project"
+        folder.mkdir(exist_ok=True)
         shutil.copytree(checkout.root, self.root)
         plugin = folder / "plugin"
         plugin.mkdir()

@@ -5,6 +5,7 @@ import contextlib
 import linecache
 import os
 import re
+import sys
 import traceback
 import types
 from typing import Any, Dict, List, Optional, Tuple
@@ -105,9 +106,10 @@ class Explainer:
 
     def failure(self, error: BaseException) -> Dict[str, Any]:
         """`message`: call, actual and expected values; `details`: the user's frames."""
+        error, example = _of_doctest(error)
         frames = self._user_frames(error)
         try:
-            message = self._message(error, frames)
+            message = self._message(error, frames, example)
         except Exception:  # a strange object in the user's frame must not cost the report
             message = self._exception_line(error)
         return {"message": cut(message, _MESSAGE), "details": self._details(error, frames, message)}
@@ -128,16 +130,18 @@ class Explainer:
         real = os.path.realpath(filename)
         return real.startswith(self._root + os.sep) and "site-packages" not in real
 
-    def _message(self, error: BaseException, frames: List[_Frame]) -> str:
+    def _message(self, error: BaseException, frames: List[_Frame], example: str) -> str:
         if isinstance(error, MismatchError) or not frames:
             return self._exception_line(error)
+        if type(error).__name__ == "FixtureLookupError":
+            return "fixture {!r} not found".format(getattr(error, "argname", "?"))
         statement = frames[-1].statement()
         if isinstance(error, AssertionError) and isinstance(statement, ast.Assert):
             return self._assertion(error, frames[-1], statement)
         if isinstance(error, SyntaxError) and not isinstance(statement, ast.Call):
             return self._exception_line(error)
         caller = next((f for f in frames if self._calls_candidate(f)), frames[0])
-        called = self._call(caller) or self._source(caller)
+        called = example or self._call(caller) or self._source(caller)
         if type(error).__name__ == "Failed" and str(error).startswith("DID NOT RAISE"):
             return "{} did not raise {}".format(called, str(error)[len("DID NOT RAISE ") :])
         message = "{}\n{}".format(called, self._exception_line(error))
@@ -166,9 +170,10 @@ class Explainer:
                 sides[0],
             )
             verb = "returned" if isinstance(asked[0], (ast.Call, ast.Await)) else "was"
-            message = "{} {} {}, expected {}".format(
-                self._render(asked[0], frame), verb, asked[1], asked[2]
-            )
+            # A name's value is told already.
+            bare = isinstance(asked[0], ast.Name)
+            shown = ast.unparse(asked[0]) if bare else self._render(asked[0], frame)
+            message = "{} {} {}, expected {}".format(shown, verb, asked[1], asked[2])
             # The text after `assert ..., "text"` comes first in pytest's explanation.
             if statement.msg is not None and lines:
                 message += "\n" + lines[0]
@@ -255,6 +260,21 @@ class Explainer:
         if cause is not None:
             lines.append("after " + cut(self._exception_line(cause), 400))
         return lines
+
+
+def _of_doctest(error: BaseException) -> Tuple[BaseException, str]:
+    """A doctest's failure as pytest wraps it: what went wrong, and the example that raised."""
+    doctest = sys.modules.get("doctest")
+    if doctest is None:
+        return error, ""
+    with contextlib.suppress(Exception):  # what a candidate raises may be anything
+        if type(error).__name__ == "MultipleDoctestFailures":
+            error = getattr(error, "failures")[0]  # noqa: B009 - pytest's, which is not typed here
+        if isinstance(error, doctest.DocTestFailure):
+            return MismatchError(error.example, error.got), ""
+        if isinstance(error, doctest.UnexpectedException) and error.exc_info[1] is not None:
+            return error.exc_info[1], error.example.source.strip()
+    return error, ""
 
 
 def _without_repeats(frames: List[_Frame]) -> List[Optional[_Frame]]:

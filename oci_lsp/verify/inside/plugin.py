@@ -47,7 +47,9 @@ def _usage(error: BaseException) -> str:
 
 def _arguments(request: Dict[str, Any]) -> List[str]:
     """The command line: the project's own options stay, what would blind the plugin goes."""
-    arguments = ["-p", "no:cacheprovider", "--maxfail=0", "--color=no", "--tb=short"]
+    arguments = ["--maxfail=0", "--color=no", "--tb=short"]
+    # A fresh cache: options such as --lf must be known, and must not leave out what is asked for.
+    arguments += ["-o", "cache_dir=" + os.path.join(request["capture"], "pytest-cache")]
     # The driver imports installed plugins ahead of pytest, which would warn of it.
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     if not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):

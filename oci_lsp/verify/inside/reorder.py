@@ -4,7 +4,7 @@ A candidate can look for the test that calls it (a frame's code name, PYTEST_CUR
 on the order of the calls. What only works for the tests as they stand is no repair.
 """
 
-import secrets
+import os
 from types import FunctionType
 from typing import Any, List
 
@@ -18,7 +18,7 @@ def disguise(items: List[Any]) -> None:
     for item in items:
         function = getattr(item, "function", None) or getattr(item, "obj", None)
         function = getattr(function, "__func__", function)
-        name = "test_" + secrets.token_hex(4)
+        name = "test_" + os.urandom(4).hex()
         if isinstance(function, FunctionType):
             function.__code__ = function.__code__.replace(co_name=name)
         # PYTEST_CURRENT_TEST is made from the node id, which pytest keeps in its own ways.

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import doctest
 import importlib
 import linecache
 import os
@@ -18,6 +17,15 @@ _Call = Callable[[], None]
 
 class MismatchError(AssertionError):
     """An example of a doctest printed something else than it should."""
+
+    def __init__(self, example: Any, got: str) -> None:
+        super().__init__(
+            "{}\nprinted: {}\nexpected: {}".format(
+                example.source.strip(),
+                got.rstrip("\n") or "nothing",
+                example.want.rstrip("\n") or "nothing",
+            )
+        )
 
 
 def collect(session: Any, request: Dict[str, Any]) -> List[Any]:
@@ -109,7 +117,21 @@ def _asserts(text: str, filename: str, namespace: Dict[str, Any], config: Any) -
 
 
 def _doctest(text: str, filename: str, namespace: Dict[str, Any], config: Any) -> _Call:
+    # Not at the top: it brings `code` and `pdb`, and projects have modules of such names.
+    import doctest
+
     from _pytest.doctest import _get_checker
+
+    class Runner(doctest.DocTestRunner):
+        """Raises at the first example that fails."""
+
+        def report_failure(self, out: Any, test: Any, example: Any, got: str) -> None:
+            raise MismatchError(example, got)
+
+        def report_unexpected_exception(
+            self, out: Any, test: Any, example: Any, exc_info: Any
+        ) -> None:
+            raise exc_info[1]
 
     checker: Any = _get_checker()  # also registers pytest's option flags
     flags = 0
@@ -120,21 +142,7 @@ def _doctest(text: str, filename: str, namespace: Dict[str, Any], config: Any) -
         raise ValueError("the doctest holds no `>>>` example: {!r}".format(text))
 
     def run_doctest() -> None:
-        runner = _Runner(checker=checker, optionflags=flags, verbose=False)
+        runner = Runner(checker=checker, optionflags=flags, verbose=False)
         runner.run(test, out=lambda text: None, clear_globs=False)
 
     return run_doctest
-
-
-class _Runner(doctest.DocTestRunner):
-    """Raises at the first example that fails."""
-
-    def report_failure(self, out: Any, test: Any, example: Any, got: str) -> None:
-        source = example.source.strip()
-        want = example.want.rstrip("\n") or "nothing"
-        raise MismatchError(
-            "{}\nprinted: {}\nexpected: {}".format(source, got.rstrip("\n") or "nothing", want)
-        )
-
-    def report_unexpected_exception(self, out: Any, test: Any, example: Any, exc_info: Any) -> None:
-        raise exc_info[1]

@@ -28,7 +28,8 @@ from oci_lsp.verify.inside import judge, usage, watch
 _DRIVER = Path(__file__).with_name("driver.py")
 _HELLO_SECONDS = 30.0
 _PRELOAD_SECONDS = 60.0
-_TICK = 0.05
+_TICK = 0.02
+_KILL_SECONDS = 2.0
 _OWN_THREADS = 64  # the kernel's and the sandbox's, with room to spare
 _STREAM_LIMIT = 64 << 20
 _FILE_LIMIT = 64 << 20
@@ -181,9 +182,9 @@ def verify(text: str) -> Reply:
         return Reply(judge.broken(kill))
     before = _digests(request["guarded"])
     run = _run(_driver, request)
-    # A run that cannot pass any more is not waited for: the host ends all of it in one stroke.
-    if run.ended or not settings["strict"]:
-        watch.kill_tree(strict=settings["strict"])
+    # Where the run cannot pass any more, nobody needs to wait for its processes' end.
+    patience = _KILL_SECONDS if run.ended or not settings["strict"] else 0.0
+    watch.kill_tree(strict=settings["strict"], seconds=patience)
     run.changed += [
         path for path, digest in _digests(request["guarded"]).items() if digest != before[path]
     ]
@@ -246,7 +247,7 @@ def _opened(path: Path) -> BinaryIO:
     Raises:
         OSError: it is no regular file, or cannot be read.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: PTH123
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(f"{path} is no file")
@@ -298,7 +299,6 @@ def _send(driver: Driver, data: bytes) -> None:
 def _follow(
     driver: Driver, nonce: str, run: judge.RunRecord, deadline: float, watchdog: watch.Watchdog
 ) -> None:
-    checked = 0.0
     alive = True
     while True:
         while (event := driver.next_event(nonce)) is not None:
@@ -312,11 +312,9 @@ def _follow(
         if now >= deadline:
             run.timed_out = True
             return
-        if now - checked >= _TICK:
-            checked = now
-            run.limit = watchdog.exceeded()
-            if run.limit:
-                return
+        run.limit = watchdog.exceeded()
+        if run.limit:
+            return
         # A forked child may hold the pipe open after the driver's death: look at both.
         died = driver.process.poll() is not None
         alive = driver.receive(0 if died else min(_TICK, deadline - now)) and not died

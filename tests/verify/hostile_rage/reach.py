@@ -12,9 +12,12 @@ PROCESSES = (
             if pid in (1, os.getpid()): continue
             for name in ('mem', 'environ', 'maps', 'fd', 'cwd', 'root', 'auxv'):
                 path = f'/proc/{pid}/{name}'
-                if name == 'fd': tried(path, os.listdir, path)
+                if name == 'fd':
+                    for number in range(40):
+                        tried(path, os.readlink, f'{path}/{number}')
+                        tried(path, os.open, f'{path}/{number}', os.O_RDONLY | os.O_NONBLOCK)
                 elif name in ('cwd', 'root'): tried(path, os.readlink, path)
-                else: tried(path, lambda: open(path, 'rb').read(1) or 1 / 0)
+                else: tried(path, lambda: open(path, 'rb').read(1) [0])
         """,
     ),
     Row(
@@ -163,9 +166,10 @@ PRIVILEGE = (
         tried('time', time.clock_settime, time.CLOCK_REALTIME, 0)
         tried('name', socket.sethostname, 'x')
         tried('swap', LIBC.swapoff, b'/dev/zram0')
-        for path in ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/sys/power/state',
-                     '/proc/sys/user/max_user_namespaces', '/sys/fs/cgroup/cgroup.procs'):
-            tried(path, open, path, 'r+')
+        for folder in ('/proc/sys/kernel', '/proc/sys/vm', '/sys/power', '/sys/fs/cgroup'):
+            for path in glob.glob(folder + '/*'):
+                if os.path.isfile(path): tried(path, os.open, path, os.O_WRONLY | os.O_NONBLOCK)
+        tried('sysrq', os.open, '/proc/sysrq-trigger', os.O_WRONLY)
         """,
     ),
     Row(
@@ -251,10 +255,9 @@ FILES = (
         """
         for top, _, names in os.walk(BAIT['home']):
             for name in names:
-                if open(os.path.join(top, name), 'rb').read(): NOTED.append(name)
+                tried(name, lambda: open(os.path.join(top, name), 'rb').read()[0])
         for name in ('/etc/shadow', '/etc/gshadow', '/etc/sudoers'):
-            tried(name, lambda: open(name).read() or 1 / 0) if os.path.exists(name) and \\
-                os.path.getsize(name) else None
+            tried(name, lambda: open(name, 'rb').read()[0])
         """,
     ),
     Row(
@@ -271,7 +274,7 @@ FILES = (
         for name in ('hooks/post-checkout', 'config'):
             (HERE / '.git' / name).parent.mkdir(parents=True, exist_ok=True)
             (HERE / '.git' / name).write_text('#!/bin/sh')
-        (HERE / '.envrc').write_text('x'); (HERE / 'conftest.py').write_text('raise SystemExit')
+        (HERE / '.envrc').write_text('x')
         """,
         reduced=True,
     ),
@@ -300,8 +303,7 @@ FILES = (
         for name in log: os.unlink(name); os.mkfifo(name)
         (HERE / 'tests/conftest.py').unlink(missing_ok=True); os.mkfifo(HERE / 'tests/conftest.py')
         """,
-        ("failed",),
-        ("changed what tests it",),
+        ("failed", "crashed"),
     ),
 )
 

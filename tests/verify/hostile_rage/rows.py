@@ -26,7 +26,7 @@ NOTED = []
 def tried(what, call, *arguments):
     try:
         result = call(*arguments)
-    except (OSError, ValueError, PermissionError):
+    except (OSError, ValueError, IndexError):  # an empty file has no first byte
         return None
     if isinstance(call, ctypes._CFuncPtr) and result < 0:
         return None
