@@ -72,7 +72,9 @@ class VerifySettings:
         2048,
         low=1,
     )
-    standby: int = _doc("Kernels kept started ahead", 1, low=0, high=4)
+    standby: int = _doc(
+        "Kernels kept started ahead; a pass takes two (`verify.confirm`)", 2, low=0, high=4
+    )
     standby_memory_mb: int = _doc(
         "Megabytes that all kernels kept started ahead may use; above it they import less ahead",
         1024,

@@ -145,7 +145,9 @@ class Verifier:
     async def _take(self, run: Run) -> Kernel:
         plan = await self._decide()
         layered = layer.foreign(self.root, run.files) if plan.overlay else frozenset()
-        return await self._standbys.take(plan, Need(run.files, _seeds(run, self.root), layered))
+        candidate = run.candidate.path if run.candidate is not None else None
+        need = Need(run.files, _seeds(run, self.root), layered, candidate)
+        return await self._standbys.take(plan, need)
 
     def _checked(self, run: Run) -> Run:
         """The run with real paths; buffers outside of the project are left out."""
