@@ -68,6 +68,11 @@ class VerifySettings:
     memory_mb: int = _doc("Megabytes that one test run may use", 4096, low=64)
     processes: int = _doc("Processes that one test run may have", 256, low=1)
     standby: int = _doc("Kernels kept started ahead", 1, low=0, high=4)
+    standby_memory_mb: int = _doc(
+        "Megabytes that all kernels kept started ahead may use; above it they import less ahead",
+        1024,
+        low=1,
+    )
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,8 @@ class _Job:
         self.tokens = 0
         self.name = ""
         self.tests = ""
+        # Found tests that cannot tell anything today, for the user's eyes.
+        self.left_out = ""
         # What was said before this message is kept for the transcript, but no longer sent.
         self.since = 0
 
@@ -178,6 +180,12 @@ class _Job:
         report = await self.trials.baseline()
         if report is None:
             return ""
+        if left_out := self.trials.leave_out_skipped(report):
+            self.left_out = f" Left out: {', '.join(left_out)}."
+            self.observe(
+                Stage("baseline", detail=f"without {_count(len(left_out), 'skipped test')}")
+            )
+            report = await self.trials.baseline() or report
         self.observe(Baseline(report))
         if report.verdict == "broken":
             told = report.feedback or report.summary
@@ -203,7 +211,9 @@ class _Job:
                 self.red = frozenset(test.id for test in red)
             return report.feedback
         if not (self.task.diagnostics or self.task.feedback):
-            raise _EndError("already_passing", f"The test of {self.task.label} passes already.")
+            raise _EndError(
+                "already_passing", f"The test of {self.task.label} passes already.{self.left_out}"
+            )
         return ""
 
     def run_baseline_again(self) -> None:
@@ -338,7 +348,7 @@ class _Job:
         message += f" on attempt {len(self.attempts)}."
         if self.task.diagnostics:
             message += " The diagnostic itself was not checked."
-        message = " ".join((message, *self.trials.notes))
+        message = " ".join((message + self.left_out, *self.trials.notes))
         return self.result("passed", message, text=trial.text)
 
     def failed(self, limit: Limit, words: str) -> Result:

@@ -109,10 +109,10 @@ class Regressions:
         return tuple(_left(found, self._runs.selection.node_ids))
 
 
+def covers(chosen: str, test: str) -> bool:
+    """Whether a selected node id (a file, a class, a test) holds the other."""
+    return test == chosen or test.startswith((f"{chosen}::", f"{chosen}["))
+
+
 def _left(found: Iterable[str], selected: tuple[str, ...]) -> Iterable[str]:
-    """The tests that no selected node id (a file, a class, a test) holds."""
-    for test in found:
-        if not any(
-            test == chosen or test.startswith((f"{chosen}::", f"{chosen}[")) for chosen in selected
-        ):
-            yield test
+    return (test for test in found if not any(covers(chosen, test) for chosen in selected))

@@ -8,11 +8,11 @@ import keyword
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oci_lsp.errors import RejectedReplyError
-from oci_lsp.refine.regressions import Regressions
+from oci_lsp.refine.regressions import Regressions, covers
 from oci_lsp.refine.runs import Runs
 from oci_lsp.refine.task import Observer, Stage, Task, Verdict, Verifier
 from oci_lsp.settings import Settings, read_pyproject
@@ -111,6 +111,28 @@ class Trials:
             buffers=self.task.buffers,
         )
         return self.selection
+
+    def leave_out_skipped(self, report: Report) -> tuple[str, ...]:
+        """Deselect those found tests that today's code has skipped; says which, with the reason.
+
+        They can tell nothing, and no candidate can make them pass. A test that the user named
+        stays, and so does the selection where nothing else is in it.
+        """
+        skipped = {t.id: t for t in report.tests if t.outcome in ("skipped", "xfailed")}
+        if not skipped or self.selection.origin not in ("reference", "docstring"):
+            return ()
+        kept: list[str] = []
+        for chosen in self.selection.node_ids:
+            own = [test.id for test in report.tests if covers(chosen, test.id)]
+            left = [name for name in own if name not in skipped]
+            kept += [chosen] if len(left) == len(own) else left
+        if not kept and not self.selection.snippets:
+            return ()
+        self._runs.selection = replace(self.selection, node_ids=tuple(kept))
+        return tuple(
+            f"{name} ({'expected to fail' if test.outcome == 'xfailed' else test.message})"
+            for name, test in skipped.items()
+        )
 
     async def baseline(self) -> Report | None:
         """The test on today's code; None where nothing can be run yet (a nameless comment)."""

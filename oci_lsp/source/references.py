@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oci_lsp.source.imports import Binding
+from oci_lsp.source.reach import Reach, Wanted, module_names, reach
+from oci_lsp.source.routes import Routes
 from oci_lsp.source.testfiles import (
+    Definition,
     Test,
     TestFile,
     find_test_paths,
     read_test_file,
     read_text,
+    says,
 )
 
+__all__ = ["Wanted", "referencing"]
 
-@dataclass(frozen=True)
-class Wanted:
-    """What tests are looked for: a function by name, in the module at `path`."""
-
-    path: Path
-    name: str
-    owner: str | None
-    """Qualname of the class whose method it is."""
-    qualname: str
-
-    @property
-    def exported(self) -> str:
-        """The name at module level by which a test can get at it."""
-        return self.qualname.partition(".")[0]
-
-    @property
-    def word(self) -> str:
-        """What a test of it must say: a special method is never called by its name."""
-        if self.owner is None:
-            return self.exported
-        special = self.name.startswith("__") and self.name.endswith("__")
-        return self.owner.rpartition(".")[2] if special else self.name
+# So many tests that name the function can tell; below, those of its users help.
+_FEW = 5
+# ... up to this many in all.
+_INDIRECT = 15
 
 
 @dataclass(frozen=True)
@@ -51,153 +36,121 @@ class _Hit:
 
 
 def referencing(root: Path, wanted: Wanted, buffers: Mapping[Path, str]) -> tuple[str, ...]:
-    """Node ids of the tests under `root` that reference the function, the nearest first."""
-    names = module_names(root, wanted.path)
-    hits: list[_Hit] = []
-    paths = [wanted.path, *(p for p in find_test_paths(root, buffers) if p != wanted.path)]
-    conftests: dict[Path, TestFile | None] = {}
-    says = re.compile(rf"\b{re.escape(wanted.word)}\b").search
-    for path in paths:
-        fixtures = list(_conftests(root, path, buffers, conftests))
-        # Most files do not say the word: reading costs a hundredth of parsing.
-        if not any(says(one.module.text) for one in fixtures):
-            text = buffers[path] if path in buffers else read_text(path)
-            if text is None or not says(text):
-                continue
-        file = read_test_file(path, buffers)
-        if file is not None and file.tests:
-            hits += _hits(root, path, file, fixtures, wanted, names)
-    # A method's name alone is weak (`get`); where some tests make an instance, only they count.
-    if wanted.owner and any(hit.names_owner for hit in hits):
-        hits = [hit for hit in hits if hit.names_owner]
-    return tuple(hit.node_id for hit in sorted(hits, key=lambda hit: hit.rank))
+    """Node ids of the tests under `root` that reference the function, the nearest first.
 
-
-def _conftests(
-    root: Path, path: Path, buffers: Mapping[Path, str], known: dict[Path, TestFile | None]
-) -> Iterator[TestFile]:
-    """conftest.py files whose fixtures a test file sees, the nearest first."""
-    for folder in path.parents:
-        place = folder / "conftest.py"
-        if place not in known:
-            known[place] = read_test_file(place, buffers)
-        if (file := known[place]) is not None:
-            yield file
-        if folder == root:
+    Where they are few, those follow that reference its users in the project, or the users of these.
+    """
+    search = _Search(root, wanted.path, buffers)
+    found: dict[str, None] = {}
+    for group in Routes(root, buffers).hops(wanted):
+        best: dict[str, _Hit] = {}
+        for one in group:
+            for hit in search.hits(one):
+                known = best.get(hit.node_id)
+                if known is None or hit.rank < known.rank:
+                    best[hit.node_id] = hit
+        nearest = sorted(best.values(), key=lambda hit: hit.rank)
+        room = None if not found else max(0, _INDIRECT - len(found))
+        found.update(dict.fromkeys(hit.node_id for hit in nearest[:room]))
+        if len(found) >= _FEW:
             break
-
-
-def _hits(
-    root: Path,
-    path: Path,
-    file: TestFile,
-    fixtures: list[TestFile],
-    wanted: Wanted,
-    names: frozenset[str],
-) -> Iterator[_Hit]:
-    relative = path.relative_to(root)
-    own = path == wanted.path
-    package = relative.parts[:-1]
-    reach = [_reach(one, wanted, names, package) for one in (file, *fixtures)]
-    if own:
-        reach[0] = _Reach(frozenset({wanted.word}), frozenset({wanted.exported}))
-    if not any(one.words for one in reach):
-        return
-    origin = {id(d): at for at, one in enumerate(fixtures, 1) for d in one.definitions.values()}
-    for test in file.tests:
-        needed = file.needed(test, [one.definitions for one in fixtures])
-        used = [(d.mentions, reach[origin.get(id(d), 0)]) for d in needed]
-        itself = own and test.name == wanted.name
-        if wanted.owner is None:
-            is_hit = any(one.words & mentions for mentions, one in used)
-        else:
-            # A method's name is said on an instance, which another file may have made.
-            words = reach[0].words.union(*(one.words for _, one in used))
-            is_hit = any(words & mentions for mentions, _ in used)
-        if itself or is_hit:
-            direct = bool(reach[0].words & test.definition.mentions)
-            yield _Hit(
-                node_id=f"{relative.as_posix()}::{test.suffix}",
-                rank=_rank(relative, test, wanted, root, direct=direct),
-                names_owner=itself or any(one.owners & mentions for mentions, one in used),
-            )
+    return tuple(found)
 
 
 @dataclass(frozen=True)
-class _Reach:
-    """What a file's imports make of its words."""
+class _Read:
+    """A test file with the conftest files whose fixtures it sees, and what its tests lean on."""
 
-    words: frozenset[str] = frozenset()
-    """Those that mean the function."""
-    owners: frozenset[str] = frozenset()
-    """Those that mean its class, or the module or package that holds it."""
-
-
-def _reach(
-    file: TestFile, wanted: Wanted, names: frozenset[str], package: tuple[str, ...]
-) -> _Reach:
-    words: set[str] = set()
-    owners: set[str] = set()
-    for binding in file.bindings:
-        more_words, more_owners = _reached(binding, wanted, names, package)
-        words |= more_words
-        owners |= more_owners
-    return _Reach(frozenset(words), frozenset(owners))
+    file: TestFile
+    fixtures: tuple[TestFile, ...]
+    leaning: tuple[tuple[Test, tuple[Definition, ...]], ...]
 
 
-def _reached(
-    binding: Binding, wanted: Wanted, names: frozenset[str], package: tuple[str, ...]
-) -> tuple[set[str], set[str]]:
-    """(words that then mean the function, names that then mean its class)."""
-    module = _absolute(binding.module, package)
-    is_method = wanted.owner is not None
-    if not binding.attribute:  # import pkg.mod [as m]: pkg.mod.f
-        near = module in names or any(name.startswith(f"{module}.") for name in names)
-        return ({wanted.word}, {wanted.exported}) if near else (set(), set())
-    if f"{module}.{binding.attribute}" in names:  # from pkg import mod
-        return {wanted.word}, {wanted.exported}
-    inside = module in names
-    above = any(name.startswith(f"{module}.") for name in names)
-    if not inside and not above:
-        return set(), set()
-    if binding.attribute == "*":
-        return {wanted.word}, {wanted.exported}
-    if binding.attribute == wanted.exported:
-        if not is_method:
-            return {binding.name}, set()
-        special = wanted.word == wanted.exported
-        return {binding.name if special else wanted.word}, {binding.name}
-    # Something else of the module, such as a factory, may hand out an instance.
-    return ({wanted.word}, set()) if inside and is_method else (set(), set())
+class _Search:
+    """The project's tests, read as far as they are needed."""
 
+    def __init__(self, root: Path, home: Path, buffers: Mapping[Path, str]) -> None:
+        """`home` is the function's own file, which may hold its tests whatever it is called."""
+        self._root = root
+        self._buffers = buffers
+        self._paths = (home, *(path for path in find_test_paths(root, buffers) if path != home))
+        self._conftests: dict[Path, TestFile | None] = {}
+        self._texts: dict[Path, str] = {}
+        self._read: dict[Path, _Read | None] = {}
 
-def _absolute(module: str, package: tuple[str, ...]) -> str:
-    """A relative import's module, from the root of the project."""
-    dots = len(module) - len(module.lstrip("."))
-    if not dots:
-        return module
-    base = package[: len(package) - dots + 1]
-    return ".".join([*base, *filter(None, [module[dots:]])])
+    def hits(self, wanted: Wanted) -> list[_Hit]:
+        """Tests that mention the function."""
+        names = module_names(self._root, wanted.path)
+        hits: list[_Hit] = []
+        for path in self._paths:
+            # Most files do not say the word: reading costs a hundredth of parsing.
+            texts = (self._text(path), *(f.module.text for f in self._fixtures(path)))
+            if any(says(text, wanted.word) for text in texts):
+                hits += self._in_file(path, wanted, names)
+        # A method's name alone is weak (`get`); where some tests make an instance, only they count.
+        if wanted.owner and any(hit.names_owner for hit in hits):
+            return [hit for hit in hits if hit.names_owner]
+        return hits
 
+    def _text(self, path: Path) -> str:
+        if path not in self._texts:
+            text = self._buffers[path] if path in self._buffers else read_text(path)
+            self._texts[path] = text or ""
+        return self._texts[path]
 
-def module_names(root: Path, path: Path) -> frozenset[str]:
-    """Dotted names by which the module at `path` can be imported.
+    def _fixtures(self, path: Path) -> Iterator[TestFile]:
+        """conftest.py files whose fixtures a test file sees, the nearest first."""
+        for folder in path.parents:
+            place = folder / "conftest.py"
+            if place not in self._conftests:
+                self._conftests[place] = read_test_file(place, self._buffers)
+            if (file := self._conftests[place]) is not None:
+                yield file
+            if folder == self._root:
+                break
 
-    The shortest starts at the outermost package that holds it; longer ones start further up.
-    """
-    is_package = path.name == "__init__.py"
-    outermost = path.parent
-    while (outermost / "__init__.py").exists() and outermost != outermost.parent:
-        outermost = outermost.parent
-    shortest = path.relative_to(outermost).with_suffix("").parts
-    longer = outermost.relative_to(root).parts if outermost.is_relative_to(root) else ()
-    if is_package:
-        shortest = shortest[:-1]
-    return frozenset(
-        ".".join((*longer[first:], *shortest))
-        for first in range(len(longer) + 1)
-        if longer[first:] or shortest
-    )
+    def _tests(self, path: Path) -> _Read | None:
+        if path not in self._read:
+            file = read_test_file(path, self._buffers)
+            self._read[path] = None
+            if file is not None and file.tests:
+                fixtures = tuple(self._fixtures(path))
+                scopes = [one.definitions for one in fixtures]
+                leaning = tuple((test, tuple(file.needed(test, scopes))) for test in file.tests)
+                self._read[path] = _Read(file, fixtures, leaning)
+        return self._read[path]
+
+    def _in_file(self, path: Path, wanted: Wanted, names: frozenset[str]) -> Iterator[_Hit]:
+        read = self._tests(path)
+        if read is None:
+            return
+        relative = path.relative_to(self._root)
+        own = path == wanted.path
+        files = (read.file, *read.fixtures)
+        reaches = [reach(one.bindings, wanted, names, relative.parts[:-1]) for one in files]
+        if own:
+            reaches[0] = Reach.own(wanted)
+        if not any(one.words for one in reaches):
+            return
+        origin = {
+            id(d): at for at, one in enumerate(read.fixtures, 1) for d in one.definitions.values()
+        }
+        for test, needed in read.leaning:
+            used = [(d.mentions, reaches[origin.get(id(d), 0)]) for d in needed]
+            itself = own and test.name == wanted.name
+            if wanted.owner is None:
+                is_hit = any(one.words & mentions for mentions, one in used)
+            else:
+                # A method's name is said on an instance, which another file may have made.
+                words = reaches[0].words.union(*(one.words for _, one in used))
+                is_hit = any(words & mentions for mentions, _ in used)
+            if itself or is_hit:
+                direct = bool(reaches[0].words & test.definition.mentions)
+                yield _Hit(
+                    node_id=f"{relative.as_posix()}::{test.suffix}",
+                    rank=_rank(relative, test, wanted, self._root, direct=direct),
+                    names_owner=itself or any(one.owners & mentions for mentions, one in used),
+                )
 
 
 def _rank(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from tree_sitter import Node
 from oci_lsp.source.functions import Module, Span
 from oci_lsp.source.imports import Binding, bindings
 from oci_lsp.source.syntax import Syntax
+from oci_lsp.source.testnames import test_names
 
 _SKIPPED = frozenset(
     {"node_modules", "__pycache__", "site-packages", "venv", "env", "build", "dist"}
@@ -74,6 +76,7 @@ class TestFile:
         self.definitions: dict[str, Definition] = {}
         self.tests: list[Test] = []
         self.classes: dict[str, _Class] = {}
+        self._methods: dict[str, set[str]] = {}
         nodes = self._syntax.root.named_children
         self._read(nodes)
         for name, function in list(_functions(self._syntax, nodes)):
@@ -123,13 +126,20 @@ class TestFile:
         """Where names that the test mentions are looked up, innermost first."""
         scopes: list[Mapping[str, Definition]] = []
         for depth in range(len(test.owners), 0, -1):
-            label: str | None = "::".join(test.owners[:depth])
-            seen: set[str] = set()
-            while label and label in self.classes and label not in seen:
-                seen.add(label)
-                scopes.append(self.classes[label].members)
-                label = next((b for b in self.classes[label].bases if b in self.classes), None)
+            label = "::".join(test.owners[:depth])
+            scopes += [self.classes[one].members for one in self.lineage(label)]
         return [*scopes, self.definitions]
+
+    def lineage(self, label: str) -> list[str]:
+        """The class and those of this file that it inherits from, nearest first."""
+        found: list[str] = []
+        waiting = [label]
+        while waiting:
+            one = waiting.pop(0)
+            if one in self.classes and one not in found:
+                found.append(one)
+                waiting = [*self.classes[one].bases, *waiting]
+        return found
 
     def needed(self, test: Test, more: Iterable[Mapping[str, Definition]] = ()) -> list[Definition]:
         """The definitions that the test leans on, itself first, directly or through others."""
@@ -179,15 +189,23 @@ class TestFile:
                 tuple(base.rpartition(".")[2] for base in names),
                 {key: self._definition(key, value) for key, value in members.items()},
             )
+            self._methods["::".join(path)] = {
+                key for key, _ in _functions(self._syntax, body.named_children)
+            }
             if self._is_test_class("::".join(path)):
-                for key, function in _functions(self._syntax, body.named_children):
-                    if key.startswith("test"):
-                        self.tests.append(
-                            Test(
-                                "::".join((*path, key)), key, self._definition(key, function), path
-                            )
-                        )
+                self._add_tests(path)
             self._read_classes(body.named_children, path)
+
+    def _add_tests(self, path: tuple[str, ...]) -> None:
+        """The test methods of a class, those too that it inherits within the file."""
+        seen: set[str] = set()
+        for label in self.lineage("::".join(path)):
+            for key, definition in self.classes[label].members.items():
+                if key in seen:
+                    continue
+                seen.add(key)
+                if key.startswith("test") and key in self._methods[label]:
+                    self.tests.append(Test("::".join((*path, key)), key, definition, path))
 
     def _is_test_class(self, label: str) -> bool:
         if self._is_unittest(label, set()):
@@ -275,28 +293,47 @@ def read_text(path: Path) -> str | None:
         return None
 
 
-def find_test_paths(root: Path, buffers: Mapping[Path, str]) -> Iterator[Path]:
-    """Files under `root` that pytest collects by default, and those among the unsaved ones.
+def says(text: str, word: str) -> bool:
+    """Whether the identifier stands in the text, as code or not: a quick look before parsing."""
+    # Searching for the plain characters is many times faster than for the word.
+    return word in text and re.search(rf"\b{re.escape(word)}\b", text) is not None
 
-    Hidden folders, virtual environments, caches and build outputs are left out.
+
+def find_test_paths(root: Path, buffers: Mapping[Path, str]) -> Iterator[Path]:
+    """Files under `root` that hold tests by their name, and those among the unsaved ones.
+
+    Those are pytest's defaults, `test.py` and `tests.py`, and what the project's own pytest options
+    `python_files` and `testpaths` name. Hidden folders, virtual environments, caches and build
+    outputs are left out.
     """
+    is_test = test_names(root)
+    return (path for path in _python_paths(root, buffers) if is_test(path))
+
+
+def find_source_paths(root: Path, buffers: Mapping[Path, str]) -> Iterator[Path]:
+    """The Python files under `root` that hold no tests, as far as names tell."""
+    is_test = test_names(root)
+    return (
+        path
+        for path in _python_paths(root, buffers)
+        if not is_test(path) and path.name not in ("conftest.py", "setup.py")
+    )
+
+
+def _python_paths(root: Path, buffers: Mapping[Path, str]) -> Iterator[Path]:
     seen: set[Path] = set()
     for folder, folders, files in os.walk(root):
         here = Path(folder)
         folders[:] = sorted(name for name in folders if not _skipped(here / name))
         for name in sorted(files):
-            if is_test_path(name):
+            if name.endswith(".py"):
                 seen.add(here / name)
                 yield here / name
     for path in sorted(buffers):
-        if path not in seen and is_test_path(path.name) and path.is_relative_to(root):
+        if path not in seen and path.suffix == ".py" and path.is_relative_to(root):
             inner = path.relative_to(root).parts[:-1]
             if not any(part.startswith(".") or part in _SKIPPED for part in inner):
                 yield path
-
-
-def is_test_path(name: str) -> bool:
-    return name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))
 
 
 def _skipped(folder: Path) -> bool:

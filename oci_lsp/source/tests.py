@@ -20,6 +20,9 @@ __all__ = ["Selection", "Snippet", "find_tests", "referencing_tests", "test_sour
 
 _HOW = "Name a pytest node id (tests/test_x.py::test_y), `>>>` examples or assert statements."
 
+# Tests that discovery picks at most: each candidate runs them. Those left out run as regressions.
+_MOST = 40
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -47,7 +50,9 @@ def find_tests(
     """The tests for `target`, a part of `module`, which is the text of the file at `path`.
 
     The first of these that has any: `requested`; lines in the target's comments or docstring; the
-    pin `PATH::QUALNAME` (or `QUALNAME`); tests under `root` that reference the function.
+    pin `PATH::QUALNAME` (or `QUALNAME`); tests under `root` that reference the function, the
+    nearest of them where they are many. Examples in a docstring are joined by tests that reference
+    the function, unless the docstring names tests itself.
 
     Args:
         root: the project's folder; tests outside it cannot be used.
@@ -64,13 +69,16 @@ def find_tests(
         return _named(root, requested, texts, "request")
     if own := own_tests(module, target):
         ids = tuple(_checked_id(root, node_id, texts) for node_id in own.node_ids)
-        return Selection(ids, own.snippets, "comment" if own.in_comment else "docstring")
+        if own.in_comment or ids or not isinstance(target, Function):
+            return Selection(ids, own.snippets, "comment" if own.in_comment else "docstring")
+        # Examples explain; what else the function must do, the tests say.
+        return Selection(_nearest(root, path, module, target, texts), own.snippets, "docstring")
     name = target.qualname if isinstance(target, Function) else wanted_name(target)
     if name and (pinned := _pinned(pins or {}, root, path, name)):
         return _named(root, pinned, texts, "pin")
     found: tuple[str, ...] = ()
     if isinstance(target, Function):
-        found = referencing_tests(root, path, module, target, texts)
+        found = _nearest(root, path, module, target, texts)
     elif name and not target.indent:
         # The tests may have been written first.
         found = referencing(root, Wanted(path, name, None, name), texts)
@@ -87,14 +95,30 @@ def referencing_tests(
     """Node ids of all tests under `root` that reference the function, the nearest first.
 
     A test references it when its file, or a conftest.py, imports the function's module, and the
-    test mentions the function: itself, or through helpers, fixtures, set-up or constants.
+    test mentions the function: itself, or through helpers, fixtures, set-up or constants. Where no
+    test does, those count that reference a function of the project that uses this one.
     """
     root, path = root.resolve(), path.resolve()
     texts = {**{p.resolve(): t for p, t in (buffers or {}).items()}, path: module.text}
     if not path.is_relative_to(root):
         return ()
-    wanted = Wanted(path, function.name, function.owner, function.qualname)
-    return referencing(root, wanted, texts)
+    # A function inside another is reached through that one.
+    outer = min(
+        (f for f in module.functions if _holds(f, function)),
+        key=lambda f: f.span.start,
+        default=function,
+    )
+    return referencing(root, Wanted(path, outer.name, outer.owner, outer.qualname), texts)
+
+
+def _holds(outer: Function, inner: Function) -> bool:
+    return outer.span.start < inner.span.start and inner.span.end <= outer.span.end
+
+
+def _nearest(
+    root: Path, path: Path, module: Module, function: Function, buffers: Mapping[Path, str]
+) -> tuple[str, ...]:
+    return referencing_tests(root, path, module, function, buffers)[:_MOST]
 
 
 def _named(

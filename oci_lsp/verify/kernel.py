@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from oci_lsp.errors import InterpreterError, SandboxError
 from oci_lsp.settings import VerifySettings
 from oci_lsp.verify import remedies, sandbox, wire, workspace
+from oci_lsp.verify.preload import Preload
 from oci_lsp.verify.printed import Printed
 
 _START_SECONDS = 40.0
@@ -59,17 +62,29 @@ class KernelGoneError(Exception):
         self.timed_out = timed_out
 
 
-class Kernel:
-    """A kernel, its client and its folder. `start` it, `verify` once, then `kill` and `reap`."""
+class PreloadError(InterpreterError):
+    """The project's Python died while it imported what it was told to."""
 
-    def __init__(self, plan: Plan, layered: frozenset[Path], preload: frozenset[str]) -> None:
+
+class Kernel:
+    """A kernel, its client and its folder. `start` it, `verify` once, then `kill` and `reap`.
+
+    Attributes:
+        layered: files of another owner that lie in a layer of its own, as old as itself.
+        preload: what it imports ahead.
+        refused: after `start`, those of its imports that a run could tell from its own.
+    """
+
+    def __init__(self, plan: Plan, layered: frozenset[Path], preload: Preload) -> None:
         self.layered = layered
+        self.preload = preload
+        self.refused: tuple[str, ...] = ()
         self._plan = plan
-        self._preload = sorted(preload)
         self._folder: Path | None = None
         self._manager: Any = None
         self._client: Any = None
         self._copy: Path | None = None
+        self._copying: asyncio.Future[None] | None = None
         self._printed = Printed()
 
     @property
@@ -90,20 +105,29 @@ class Kernel:
     # -- start -----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start it up to the point where the driver has said hello.
+        """Start it up to the point where the driver has imported what it was told to.
 
         Raises:
             SandboxError: the kernel did not start.
             InterpreterError: the driver did not, or the project's Python has no pytest.
+            PreloadError: the driver died while it imported third-party modules.
         """
         try:
             await self._start()
+            prepared = await self._call("ready", seconds=_PRELOAD_SECONDS)
         except KernelGoneError as error:
             advice = self._log() or (
                 "It printed nothing. Another OCI_LSP_RUNTIME_DIR (a short path on a local disk) or"
                 " verify.isolation reduced shows whether the sandbox is at fault."
             )
             raise SandboxError(f"The kernel did not start: {error}", advice) from error
+        if not prepared["ready"]:
+            raise PreloadError(
+                f"{self._plan.interpreter} ended while it imported the project's dependencies:"
+                f" {wire.visible(prepared['output'].strip()) or 'no message'}",
+                "Check them with `python -c 'import pytest'` and the like.",
+            )
+        self.refused = tuple(prepared["refused"])
 
     async def _start(self) -> None:
         plan = self._plan
@@ -129,11 +153,12 @@ class Kernel:
             "ipc": str(ipc),
             "interpreter": str(plan.interpreter),
             "root": str(self.root),
-            "preload": self._preload,
+            "preload": list(self.preload.names),
+            "forbidden": sorted(self.preload.forbidden),
+            "warnings": self.preload.warnings,
             "strict": strict,
             "scratch": sandbox.SCRATCH if strict else str(scratch),
             "capture": sandbox.CAPTURE if strict else str(scratch),
-            "volumes": sandbox.memory_volumes(plan.root, overlay=plan.overlay) if strict else [],
             "disk": [str(self._folder)] if plan.copies else [],
             "environment": {} if strict else {"TMPDIR": str(_made(self._folder / "tmp"))},
             "memory_mb": plan.settings.memory_mb,
@@ -150,12 +175,15 @@ class Kernel:
         assert self._folder is not None
         if plan.copies:
             self._copy = self._folder / plan.root.name
-            await asyncio.to_thread(
+            copying = asyncio.to_thread(
                 workspace.copy_project,
                 plan.root,
                 self._copy,
                 link_environments=plan.bwrap is None,
             )
+            # A thread cannot be cancelled: who removes the folder waits for it.
+            self._copying = asyncio.ensure_future(copying)
+            await asyncio.shield(self._copying)
         if plan.bwrap is None:
             return []
         layer = self._folder / "layer" if self.layered and plan.overlay else None
@@ -215,6 +243,12 @@ class Kernel:
         text = wire.visible(self._printed.text())
         return f"The last that it printed:\n{text[-1500:]}" if text else ""
 
+    def memory(self) -> int:
+        """Bytes that all of its processes use, shared pages in proportion."""
+        provisioner = self._manager.provisioner if self._manager is not None else None
+        process = provisioner.process if provisioner is not None else None
+        return tree_bytes(process.pid) if process is not None else 0
+
     # -- use -------------------------------------------------------------------------------
 
     async def verify(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,15 +256,7 @@ class Kernel:
 
         Raises:
             KernelGoneError: the kernel ended, or did not answer in time.
-            InterpreterError: the driver died while it imported third-party modules.
         """
-        prepared = await self._call("ready", seconds=_PRELOAD_SECONDS)
-        if not prepared["ready"]:
-            raise InterpreterError(
-                f"{self._plan.interpreter} ended while it imported the project's dependencies:"
-                f" {wire.visible(prepared['output'].strip()) or 'no message'}",
-                "Check them with `python -c 'import pytest'` and the like.",
-            )
         seconds = request["timeout"] + _GRACE
         return await self._call("verify", json.dumps(request), seconds=seconds)
 
@@ -269,8 +295,31 @@ class Kernel:
                 await self._manager.provisioner.wait()
             await self._manager._async_cleanup_resources()
             self._manager.context.destroy(linger=0)
+        if self._copying is not None:
+            await asyncio.wait([self._copying])
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def tree_bytes(pid: int) -> int:
+    """Bytes that a process and all below it use, shared pages in proportion where that is told."""
+    try:
+        process = psutil.Process(pid)
+        tree = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    return sum(map(_bytes, tree))
+
+
+def _bytes(process: psutil.Process) -> int:
+    # The supervisor cannot be looked into by anybody: what it shares is left out for it.
+    for what, figure in (("memory_full_info", "pss"), ("memory_info", "rss")):
+        with contextlib.suppress(psutil.Error, AttributeError, OSError):
+            info = getattr(process, what)()
+            return int(getattr(info, figure)) - (
+                getattr(info, "shared", 0) if figure == "rss" else 0
+            )
+    return 0
 
 
 def _made(path: Path) -> Path:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import Any, Literal, Self
 
 from oci_lsp.errors import SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import confirm, feedback, imports, interpreter, isolation, wire, workspace
+from oci_lsp.verify import confirm, feedback, interpreter, isolation, wire, workspace
 from oci_lsp.verify.isolation import Consent
 from oci_lsp.verify.kernel import Kernel, KernelGoneError, Plan
+from oci_lsp.verify.standby import Need, Standbys
 from oci_lsp.verify.verdict import Report, Run, TestResult
 
 
@@ -47,14 +46,8 @@ class Verifier:
         self._consent = consent
         self._plan: Plan | None = None
         self._deciding = asyncio.Lock()
-        self._standby: deque[asyncio.Task[Kernel]] = deque()
-        self._reaping: set[asyncio.Task[None]] = set()
-        self._in_use: set[Kernel] = set()
-        self._layered: frozenset[Path] = frozenset()
-        self._preload: frozenset[str] = frozenset()
         self._closed = False
-        self._idle_seconds = idle_seconds
-        self._idle: asyncio.TimerHandle | None = None
+        self._standbys = Standbys(self.root, settings, self.interpreter, idle_seconds)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,23 +65,32 @@ class Verifier:
         """Known after the first `prepare` or `run`; before it, what is hoped for."""
         return "reduced" if self._plan is not None and self._plan.bwrap is None else "strict"
 
+    @property
+    def kernels_started(self) -> int:
+        """How many kernels were started so far, ahead or for a run that found none."""
+        return self._standbys.started
+
+    @property
+    def standbys_taken(self) -> int:
+        """How many runs, or parts of runs, found a kernel that was started ahead."""
+        return self._standbys.taken
+
     async def prepare(self, sources: Iterable[Path] = ()) -> None:
         """Start standby kernels up to `verify.standby`; they start while the caller goes on.
 
-        Slow third-party modules that the files in `sources` import are imported ahead. Where
-        kernels test a copy of the project none is started: what is saved meanwhile would not be
-        in it.
+        Slow third-party modules that the files in `sources` import, themselves or through other
+        modules of the project, are imported ahead. Kernels that are older than what is saved are
+        replaced.
 
         Raises:
             SandboxError, ConsentError: no sandbox can be had.
         """
-        self._preload |= imports.heavy_imports(imports.read(sources))
         plan = await self._decide()
-        if plan.copies:
-            return
-        while len(self._standby) < self.settings.standby and not self._closed:
-            self._standby.append(asyncio.create_task(self._started(plan)))
-        self._end_standbys_later()
+        await self._standbys.keep(plan, (path.resolve() for path in sources))
+
+    async def ready(self) -> None:
+        """Wait until the standby kernels that were asked for have started."""
+        await self._standbys.ready()
 
     async def run(self, run: Run) -> Report:
         """Run the tests in a kernel of their own, which ends with the call, cancelled or not.
@@ -99,7 +101,6 @@ class Verifier:
         """
         start = time.perf_counter()
         run = self._checked(run)
-        self._end_standbys_later()
         judgement = await self._attempt(run)
         if judgement["silent"]:
             control = await self._attempt(run, "control")
@@ -116,80 +117,25 @@ class Verifier:
     async def close(self) -> None:
         """End every kernel and wait for its end."""
         self._closed = True
-        if self._idle is not None:
-            self._idle.cancel()
-        for kernel in tuple(self._in_use):
-            kernel.kill()
-        while self._standby:
-            await self._discard(self._standby.popleft())
-        while self._reaping:
-            await asyncio.gather(*self._reaping, return_exceptions=True)
-
-    def _end_standbys_later(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        loop = asyncio.get_running_loop()
-        self._idle = loop.call_later(self._idle_seconds, self._end_standbys)
-
-    def _end_standbys(self) -> None:
-        while self._standby:
-            task = asyncio.create_task(self._discard(self._standby.popleft()))
-            self._reaping.add(task)
-            task.add_done_callback(self._reaping.discard)
+        await self._standbys.close()
 
     # -- one attempt -----------------------------------------------------------------------
 
     async def _attempt(self, run: Run, variant: wire.Variant = "plain") -> dict[str, Any]:
         kernel = await self._take(run)
-        self._in_use.add(kernel)
         try:
             judgement = await kernel.verify(wire.request(run, self.root, kernel.root, variant))
         except KernelGoneError as error:
             judgement = _gone(error, run)
         finally:
-            self._in_use.discard(kernel)
-            self._retire(kernel)
+            self._standbys.retire(kernel)
         seen: dict[str, Any] = wire.moved(judgement, {str(kernel.root): str(self.root)})
         return seen
 
     async def _take(self, run: Run) -> Kernel:
         plan = await self._decide()
         layered = workspace.foreign(self.root, run.files) if plan.overlay else frozenset()
-        self._layered = layered
-        self._preload |= imports.heavy_imports(run.files.values())
-        while self._standby:
-            task = self._standby.popleft()
-            try:
-                kernel = await asyncio.shield(task)
-            except asyncio.CancelledError:
-                await self._discard(task)
-                raise
-            # Its layer holds copies as old as itself: each must be written anew by this run.
-            if kernel.alive and layered <= kernel.layered <= run.files.keys():
-                return kernel
-            self._retire(kernel)
-        return await self._started(plan)
-
-    async def _started(self, plan: Plan) -> Kernel:
-        kernel = Kernel(plan, self._layered, self._preload)
-        try:
-            await kernel.start()
-        except BaseException:
-            self._retire(kernel)
-            raise
-        return kernel
-
-    def _retire(self, kernel: Kernel) -> None:
-        """Kill at once; what remains to be done must not keep a verdict waiting."""
-        kernel.kill()
-        task = asyncio.create_task(kernel.reap())
-        self._reaping.add(task)
-        task.add_done_callback(self._reaping.discard)
-
-    async def _discard(self, task: asyncio.Task[Kernel]) -> None:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            self._retire(await task)
+        return await self._standbys.take(plan, Need(run.files, _seeds(run, self.root), layered))
 
     def _checked(self, run: Run) -> Run:
         """The run with real paths; buffers outside of the project are left out."""
@@ -217,6 +163,14 @@ class Verifier:
                     self.root, self.settings, self.interpreter, self._consent
                 )
             return self._plan
+
+
+def _seeds(run: Run, root: Path) -> tuple[Path, ...]:
+    """The files that the run imports first."""
+    first = [run.candidate.path] if run.candidate is not None else []
+    first += [run.snippet_path] if run.snippet_path is not None else []
+    tests = [root / node_id.partition("::")[0] for node_id in run.node_ids]
+    return tuple(dict.fromkeys((*first, *tests)))
 
 
 def _gone(error: KernelGoneError, run: Run) -> dict[str, Any]:

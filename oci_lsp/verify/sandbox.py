@@ -12,21 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oci_lsp.paths import runtime_dir
 from oci_lsp.settings import VerifySettings
+from oci_lsp.verify import masks
 
-# Below the user's home: what a test has no business to read.
-_SECRETS = (
-    *(".ssh", ".aws", ".azure", ".config", ".docker", ".gnupg", ".kube", ".password-store"),
-    *(".mozilla", ".thunderbird", ".huggingface", ".netrc", ".pypirc", ".npmrc", ".yarnrc"),
-    *(".git-credentials", ".my.cnf", ".pgpass", ".boto", ".vault-token", ".databrickscfg"),
-    *(".bash_history", ".zsh_history", ".python_history", ".psql_history"),
-    *(".node_repl_history", ".Xauthority", ".cargo/credentials", ".cargo/credentials.toml"),
-    *(".gem/credentials", ".cache/huggingface/token", ".local/share/keyrings"),
-    *(".local/share/oci-lsp", ".local/state/oci-lsp", ".terraform.d"),
-)
-_SYSTEM_SECRETS = ("/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssl/private")
-_EMPTIED = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - replaced by fresh ones
 _ALLOWED = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE"),
@@ -36,6 +24,7 @@ _ALLOWED = frozenset(
 SCRATCH = "/run/oci"
 CAPTURE = "/run/oci/capture"
 CAPTURE_BYTES = 16 << 20
+_MASK_BYTES = str(1 << 20)
 _PROBE_SECONDS = 20.0
 
 
@@ -71,22 +60,27 @@ def find_bwrap() -> list[Path]:
 
 def command(bwrap: Path, layout: Layout, settings: VerifySettings) -> list[str]:
     """The command line up to and including `--`."""
-    hidden = _hidden()
+    hidden = masks.hidden(layout.root)
+    size = ["--size", str(settings.memory_mb << 20)]
     before = [path for path in hidden if _within(layout.root, path)]
     after = [path for path in hidden if path not in before]
     arguments = [str(bwrap), "--unshare-user", "--disable-userns", "--unshare-pid"]
     arguments += ["--unshare-ipc", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
     arguments += [] if settings.network else ["--unshare-net"]
-    arguments += ["--ro-bind", "/", "/", "--proc", "/proc"]
-    arguments += ["--dev-bind" if settings.devices else "--dev", *_devices(settings)]
-    for path in _EMPTIED:
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            arguments += ["--tmpfs", path]
+    arguments += ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    for path in masks.MACHINE:
+        arguments += ["--ro-bind-try", path, path]
+    arguments += [*size, "--tmpfs", "/dev/shm"]  # noqa: S108 - the sandbox's own
+    for device in masks.devices() if settings.devices else ():
+        arguments += ["--dev-bind-try", str(device), str(device)]
+    for name in masks.EMPTIED:
+        if Path(name).is_dir() and not Path(name).is_symlink():
+            arguments += [*size, "--tmpfs", name]
     if settings.network:  # name resolution may hang on a file there
         for path in ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"):
             arguments += ["--ro-bind-try", path, path]
     arguments += _hide(before)
-    arguments += _show(layout, [*map(Path, _EMPTIED), *before])
+    arguments += _show(layout, [*map(Path, masks.EMPTIED), *before])
     arguments += _project(layout)
     arguments += _hide(after)
     # Last: a project may be the folder above any of these (/tmp for a file in it).
@@ -99,27 +93,13 @@ def command(bwrap: Path, layout: Layout, settings: VerifySettings) -> list[str]:
     return [*arguments, "--"]
 
 
-def _devices(settings: VerifySettings) -> list[str]:
-    return ["/dev", "/dev"] if settings.devices else ["/dev"]
-
-
-def _hidden() -> list[Path]:
-    # Sockets of the engine and of other kernels are no test's business either.
-    return [*_secrets(), runtime_dir().resolve()]
-
-
-def _secrets() -> list[Path]:
-    home = Path.home()
-    paths = [home / name for name in _SECRETS] + [Path(name) for name in _SYSTEM_SECRETS]
-    real = [path.resolve() for path in paths if path.exists()]
-    return [path for path in dict.fromkeys(real) if path not in (home.resolve(), Path("/"))]
-
-
 def _hide(paths: Sequence[Path]) -> list[str]:
     arguments = []
     for path in paths:
         arguments += (
-            ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", os.devnull, str(path)]
+            ["--size", _MASK_BYTES, "--tmpfs", str(path)]
+            if path.is_dir()
+            else ["--ro-bind", os.devnull, str(path)]
         )
     return arguments
 
@@ -136,7 +116,7 @@ def _show(layout: Layout, masked: Sequence[Path]) -> list[str]:
 
 def _may_show(path: Path) -> bool:
     """Whether a path may be seen through a mask: no mask, nothing above one, nothing in /run."""
-    kept = [*map(Path, _EMPTIED), *_secrets(), Path.home().resolve()]
+    kept = [*map(Path, masks.EMPTIED), *masks.secrets(), Path.home().resolve()]
     return not any(
         _within(place, Path("/run")) or any(_within(folder, place) for folder in kept)
         for place in (path, path.resolve())
@@ -159,12 +139,6 @@ def _project(layout: Layout) -> list[str]:
 
 def _within(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
-
-
-def memory_volumes(root: Path, *, overlay: bool) -> list[str]:
-    """Mount points in the sandbox whose content lies in memory."""
-    volumes = [path for path in (*_EMPTIED, "/dev/shm") if Path(path).is_dir()]  # noqa: S108
-    return list(dict.fromkeys([*volumes, str(root)])) if overlay else volumes
 
 
 async def probe(bwrap: Path, layout: Layout, settings: VerifySettings) -> str:

@@ -13,6 +13,13 @@ from tests.projects import BUGGY, CALLS_NOTHING, RIGHT, TEST, calc, fenced, task
 from tests.refine.solving import solve, wrong
 from tests.scripted_engine import Reply, ScriptedEngine
 
+SKIPPED = """
+
+@pytest.mark.skip(reason='not today')
+def test_skipped():
+    assert add(1, 1) == 2
+"""
+
 
 async def test_wrong_then_right_and_the_second_prompt_holds_the_firsts_failure(tmp_path):
     root = calc(tmp_path)
@@ -204,6 +211,46 @@ async def test_a_skipped_test_is_told_before_the_model_is_asked(tmp_path):
     assert "not today" in result.message
     assert "Take the mark away" in result.message
     assert engine.requests == []
+
+
+async def test_a_skipped_test_that_was_only_found_is_left_out_with_a_word(tmp_path):
+    root = calc(tmp_path)
+    more = (
+        "\n\n@pytest.mark.xfail(reason='not yet')\ndef test_xfailed():\n    assert add(1, 1) == 3\n"
+        "\n\n@pytest.mark.parametrize('a', [1, pytest.param(2, marks=pytest.mark.skip)])\n"
+        "def test_some(a):\n    assert add(a, 1) == a + 1\n"
+    )
+    (root / "test_calc.py").write_text(f"import pytest\n{TEST}{SKIPPED}{more}")
+    with ScriptedEngine([fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "passed"
+    assert result.tests == ("test_calc.py::test_add", "test_calc.py::test_some[1]")
+    assert "Left out: " in result.message
+    assert "test_skipped (skipped: not today)" in result.message
+    assert "test_xfailed (expected to fail)" in result.message
+    assert "test_some[2] (skipped" in result.message
+
+
+async def test_a_skipped_test_that_the_user_named_is_not_left_out(tmp_path):
+    root = calc(tmp_path)
+    (root / "test_calc.py").write_text(f"import pytest\n{TEST}{SKIPPED}")
+    named = ("test_calc.py::test_add", "test_calc.py::test_skipped")
+    with ScriptedEngine([fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add", tests=named), engine, refine={"turns": 1})
+    assert result.outcome == "failed"
+    assert result.tests == named
+
+
+async def test_examples_are_joined_by_the_tests_that_reference_the_function(tmp_path):
+    documented = (
+        'def add(a, b):\n    """Adds.\n\n    >>> add(2, 0)\n    2\n    """\n    return a - b\n'
+    )
+    root = calc(tmp_path, documented)
+    with ScriptedEngine([wrong(0), fenced(RIGHT)]) as engine:
+        result = await solve(task(root, "calc.py", "add"), engine)
+    assert result.outcome == "passed"
+    assert result.tests == ("test_calc.py::test_add", "doctest in line 4")
+    assert engine.prompts[0].index("add(2, 0)") < engine.prompts[0].index("def test_add")
 
 
 async def test_a_limit_leaves_a_conversation_that_can_go_on(tmp_path):

@@ -196,7 +196,16 @@ MORE = "tests/deep/test_more.py"
                 f"{THINGS}::test_through_constant",
             ],
         ),
-        ("helper", []),
+        # No test says its name: those of `f`, which calls it.
+        (
+            "helper",
+            [
+                f"{THINGS}::test_f",
+                f"{MORE}::test_f",
+                f"{THINGS}::test_through_helper",
+                f"{THINGS}::test_through_constant",
+            ],
+        ),
         ("Stack.push", [f"{THINGS}::TestStack::test_push", f"{MORE}::test_made"]),
         ("Stack.get", [f"{THINGS}::test_fixture"]),
     ],
@@ -223,7 +232,10 @@ def test_unsaved_texts_count_instead_of_the_disk(root):
         root / "tests/test_new.py": "from shop.things import helper\ndef test_h(): helper(1)\n",
     }
     assert found(root, "f", buffers=buffers).node_ids == (f"{MORE}::test_f",)
-    assert found(root, "helper", buffers=buffers).node_ids == ("tests/test_new.py::test_h",)
+    assert found(root, "helper", buffers=buffers).node_ids == (
+        "tests/test_new.py::test_h",
+        f"{MORE}::test_f",
+    )
 
 
 def test_the_functions_own_file_may_hold_its_tests(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oci_lsp.errors import ConsentError, SandboxError
-from oci_lsp.verify import sandbox
+from oci_lsp.verify import masks, sandbox
 from oci_lsp.verify.pool import Verifier
 from oci_lsp.verify.verdict import Report, Snippet
 from tests.verify.conftest import Project
@@ -16,6 +16,10 @@ from tests.verify.watching import ours, snapshot
 
 GOOD = "def add(a, b):\n    return a + b\n"
 BAD = "def add(a, b):\n    return a - b\n"
+_ALWAYS = {
+    *("null", "zero", "full", "random", "urandom", "tty", "console", "core", "fd", "ptmx", "pts"),
+    *("shm", "stdin", "stdout", "stderr"),
+}
 
 
 @pytest.fixture
@@ -127,7 +131,10 @@ async def test_network_and_devices_can_be_opened(project: Project):
         "tests/test_calc.py",
         "import os, socket\nfrom calc import add\n\ndef test_add():\n    add(1, 1)\n"
         f"    assert {len(os.listdir('/sys/class/net'))} == len(socket.if_nameindex())\n"
-        f"    assert {len(os.listdir('/dev'))} == len(os.listdir('/dev'))\n",
+        "    here = set(os.listdir('/dev'))\n"
+        f"    assert {sorted(path.name for path in masks.devices())!r} == sorted(\n"
+        f"        here & set({os.listdir('/dev')!r}) - {_ALWAYS!r})\n"
+        "    assert not os.listdir('/dev/shm') and len(os.listdir('/dev/pts')) <= 1\n",
     )
     project.set(network=True, devices=True)
     report = await project.verify(GOOD)

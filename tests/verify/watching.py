@@ -21,5 +21,11 @@ def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
 
 def ours() -> set[int]:
     """Our living descendants."""
-    children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
+    return {child.pid for child in psutil.Process().children(recursive=True) if _lives(child)}
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two looks
+        return False

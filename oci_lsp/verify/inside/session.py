@@ -8,12 +8,15 @@ import json
 import os
 import signal
 import sys
+import warnings
 from typing import Any, Dict, List, Optional
 
 from .channel import Channel
 
 # Imports that cost tenths of a second, and that nobody configures before the first import.
 _PRELOAD_FIRST = (
+    "tomllib",
+    "_pytest._argcomplete",
     "_pytest.assertion.rewrite",
     "_pytest.config",
     "_pytest.doctest",
@@ -33,8 +36,7 @@ def serve(request_fd: int, event_fd: int) -> None:
     requests = os.fdopen(request_fd, "rb")
     settings = json.loads(requests.readline() or b"{}")
     _say_hello(channel)
-    _preload(settings)
-    channel.send("ready")
+    channel.send("ready", refused=_preload(settings))
     line = requests.readline()
     if not line:
         return
@@ -61,15 +63,40 @@ def _say_hello(channel: Channel) -> None:
     )
 
 
-def _preload(settings: Dict[str, Any]) -> None:
-    names: List[str] = [*_PRELOAD_FIRST]
-    installed = [*_plugins(), *settings.get("preload", [])]
-    names += [name for name in installed if _is_installed(name.partition(".")[0], settings)]
-    for name in names:
+def _preload(settings: Dict[str, Any]) -> List[str]:
+    """Import what is slow; returns the names whose import could be told from one in the run."""
+    forbidden = set(settings.get("forbidden", ()))
+    plugins = [name for name in _plugins() if name.partition(".")[0] not in forbidden]
+    for name in [*_PRELOAD_FIRST, *_pytest_modules(), *filter(_is_installed, plugins)]:
         try:
             importlib.import_module(name)
         except Exception:
             continue
+    before = set(sys.modules)
+    refused = []
+    for name in filter(_is_installed, settings.get("preload", ())):
+        # As in a run, where pytest puts the warnings' filters back.
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                importlib.import_module(name)
+            except BaseException:
+                refused.append(name)
+                continue
+        brought = {module.partition(".")[0] for module in set(sys.modules) - before}
+        if forbidden & brought or (caught and settings.get("warnings")):
+            refused.append(name)
+    return refused
+
+
+def _pytest_modules() -> List[str]:
+    """pytest's own plugins, which it imports one after the other when it starts; and ours."""
+    ours = [__name__.rpartition(".")[0] + "." + name for name in ("control", "plugin")]
+    try:
+        from _pytest.config import default_plugins
+    except ImportError:
+        return ours
+    return ["_pytest." + name for name in default_plugins] + ours
 
 
 def _plugins() -> List[str]:
@@ -84,16 +111,17 @@ def _plugins() -> List[str]:
     return [entry.value.partition(":")[0].strip() for entry in entries]
 
 
-def _is_installed(name: str, settings: Dict[str, Any]) -> bool:
+def _is_installed(name: str) -> bool:
     """Whether the module is a third party's, not the project's own (perhaps installed editable)."""
     try:
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name.partition(".")[0])
     except (ImportError, ValueError):
         return False
-    if spec is None or not spec.origin:
+    if spec is None:
         return False
-    origin = os.path.realpath(spec.origin)
-    return "site-packages" in origin or not origin.startswith(settings["root"] + os.sep)
+    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    parts = os.path.realpath(places[0]).split(os.sep) if places else []
+    return "site-packages" in parts or "dist-packages" in parts
 
 
 def _run(request: Dict[str, Any], channel: Channel) -> int:

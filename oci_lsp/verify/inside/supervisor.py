@@ -21,16 +21,18 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from oci_lsp.verify.inside import judge, watch
+from oci_lsp.verify.inside import judge, usage, watch
 
 _DRIVER = Path(__file__).with_name("driver.py")
 _HELLO_SECONDS = 30.0
 _PRELOAD_SECONDS = 60.0
-_TICK = 0.05
+_TICK = 0.02
+_KILL_SECONDS = 2.0
 _OWN_THREADS = 64  # the kernel's and the sandbox's, with room to spare
 _STREAM_LIMIT = 64 << 20
+_FILE_LIMIT = 64 << 20
 _STACK_SIGNAL = signal.SIGRTMIN + 9  # session.STACK_SIGNAL
 
 
@@ -141,7 +143,7 @@ def _start(settings: Mapping[str, Any]) -> Driver:
     os.close(request_read)
     os.close(event_write)
     driver = Driver(process, request_write, event_read, settings)
-    first = {key: settings[key] for key in ("root", "preload", "strict")}
+    first = {key: settings[key] for key in ("root", "preload", "forbidden", "warnings", "strict")}
     with contextlib.suppress(BrokenPipeError):
         os.write(request_write, json.dumps(first).encode() + b"\n")
     return driver
@@ -161,11 +163,13 @@ def _wait_for(kind: str, seconds: float) -> dict[str, Any] | None:
 
 
 def ready() -> Reply:
-    """Wait until the driver has imported what it was told to."""
+    """Wait until the driver has imported what it was told to; `refused`: what was a mistake."""
     assert _driver is not None
-    _driver.is_ready = _wait_for("ready", _PRELOAD_SECONDS) is not None
+    event = _wait_for("ready", _PRELOAD_SECONDS)
+    _driver.is_ready = event is not None
     output = "" if _driver.is_ready else _output(_driver.settings)
-    return Reply({"ready": _driver.is_ready, "output": output})
+    refused = event["refused"] if event is not None else []
+    return Reply({"ready": _driver.is_ready, "output": output, "refused": refused})
 
 
 def verify(text: str) -> Reply:
@@ -181,9 +185,9 @@ def verify(text: str) -> Reply:
         return Reply(judge.broken(kill))
     before = _digests(request["guarded"])
     run = _run(_driver, request)
-    # A run that cannot pass any more is not waited for: the host ends all of it in one stroke.
-    if run.ended or not settings["strict"]:
-        watch.kill_tree(strict=settings["strict"])
+    # Where the run cannot pass any more, nobody needs to wait for its processes' end.
+    patience = _KILL_SECONDS if run.ended or not settings["strict"] else 0.0
+    watch.kill_tree(strict=settings["strict"], seconds=patience)
     run.changed += [
         path for path, digest in _digests(request["guarded"]).items() if digest != before[path]
     ]
@@ -231,10 +235,26 @@ def _digests(paths: list[str]) -> dict[str, str]:
     found = {}
     for path in paths:
         try:
-            found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            with _opened(Path(path)) as file:
+                size = os.fstat(file.fileno()).st_size
+                digest = hashlib.file_digest(file, "sha256") if size <= _FILE_LIMIT else None
+                found[path] = digest.hexdigest() if digest else f"{size} bytes"
         except OSError:
             found[path] = ""
     return found
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file of the run's, open for reading: never a pipe or a device, which may have no end.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(f"{path} is no file")
+    return file
 
 
 def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
@@ -251,8 +271,9 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
     sent |= {"root": settings["root"]}
     _limit(driver.process.pid, settings, request["timeout"])
+    volumes = usage.volumes(besides=settings["ipc"]) if settings["strict"] else []
     watchdog = watch.Watchdog(
-        settings["memory_mb"], settings["processes"], settings["volumes"], settings["disk"]
+        settings["memory_mb"], settings["processes"], volumes, settings["disk"]
     )
     run = judge.RunRecord()
     start = time.monotonic()
@@ -281,7 +302,6 @@ def _send(driver: Driver, data: bytes) -> None:
 def _follow(
     driver: Driver, nonce: str, run: judge.RunRecord, deadline: float, watchdog: watch.Watchdog
 ) -> None:
-    checked = 0.0
     alive = True
     while True:
         while (event := driver.next_event(nonce)) is not None:
@@ -295,11 +315,9 @@ def _follow(
         if now >= deadline:
             run.timed_out = True
             return
-        if now - checked >= _TICK:
-            checked = now
-            run.limit = watchdog.exceeded()
-            if run.limit:
-                return
+        run.limit = watchdog.exceeded()
+        if run.limit:
+            return
         # A forked child may hold the pipe open after the driver's death: look at both.
         died = driver.process.poll() is not None
         alive = driver.receive(0 if died else min(_TICK, deadline - now)) and not died
@@ -341,22 +359,20 @@ def _prlimit(pid: int, name: str, value: int) -> None:
 def _sample_stacks(driver: Driver, stacks: Path) -> list[str]:
     """Three looks at where the driver's threads are."""
     samples = []
-    for _ in range(3):
-        seen = stacks.stat().st_size if stacks.exists() else 0
-        with contextlib.suppress(OSError):
-            os.kill(driver.process.pid, _STACK_SIGNAL)
-        time.sleep(0.04)
-        if stacks.exists():
-            with stacks.open("rb") as file:
-                file.seek(seen)
-                samples.append(file.read(1 << 16).decode("utf-8", "replace"))
+    with contextlib.suppress(OSError), _opened(stacks) as file:
+        for _ in range(3):
+            file.seek(0, os.SEEK_END)
+            with contextlib.suppress(OSError):
+                os.kill(driver.process.pid, _STACK_SIGNAL)
+            time.sleep(0.04)
+            samples.append(file.read(1 << 16).decode("utf-8", "replace"))
     return [sample for sample in samples if sample]
 
 
 def _output(settings: Mapping[str, Any], limit: int = 4000) -> str:
     """Head and tail of what was printed outside of any test."""
     try:
-        with (Path(settings["scratch"]) / "driver.log").open("rb") as file:
+        with _opened(Path(settings["scratch"]) / "driver.log") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             head = file.read(limit // 2)

@@ -32,6 +32,14 @@ def descendants() -> dict[int, int]:
     return tree
 
 
+def newest() -> int:
+    """The pid that was given last, in this pid namespace; 0: not to be known."""
+    try:
+        return int(Path("/proc/loadavg").read_text("ascii").split()[4])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 class Memory:
     """Memory of a tree against a limit in bytes.
 
@@ -86,6 +94,18 @@ class Disk:
             return False
         # Others write to the disk as well: whose is it?
         return _folder_bytes(self._path) > self._limit
+
+
+def volumes(*, besides: str) -> list[str]:
+    """Mount points that can be written to and whose content lies in memory, without one of them."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
+        mount, _, rest = line.partition(" - ")
+        point, options = mount.split()[4:6]
+        path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)
+        if rest.startswith(("tmpfs ", "overlay ")) and options.startswith("rw") and path != besides:
+            found.append(path)
+    return found
 
 
 def stored_bytes(path: str) -> int:

@@ -1,0 +1,8 @@
+"""The scripts' own packages can be imported as the scripts import them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
