@@ -1,51 +1,14 @@
-"""The text about a failed run that the model and the user read, and hints at settings."""
+"""The text about a failed run that the model and the user read."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from oci_lsp.verify.verdict import TestResult
 
 _SHOWN = 3
 _OUTPUT = 1000
 _LIMIT = 5000
-
-_HINTS = (
-    (
-        r"Network is unreachable|Name or service not known|Temporary failure in name resolution"
-        r"|nodename nor servname|Cannot assign requested address",
-        "Tests have no network here; the setting verify.network lets them.",
-    ),
-    (
-        r"No CUDA GPUs are available|Found no NVIDIA driver|CUDA driver initialization failed"
-        r"|/dev/(nvidia|dri|kfd|snd|video)",
-        "Tests have no devices here; the setting verify.devices lets them.",
-    ),
-    (
-        r"os\.environ|getenv|environment variable",
-        "Tests see few environment variables here; the setting verify.env names more.",
-    ),
-    (
-        r"Read-only file system",
-        "Tests can write only inside the project and in the temporary folder here.",
-    ),
-)
-
-
-def hint(tests: Sequence[TestResult], summary: str, python: Path) -> str:
-    """A sentence on what to set or install to let a failed test through; empty: nothing known.
-
-    `python` is the interpreter that ran the tests.
-    """
-    if summary.startswith("The test cannot be collected") and "No module named" in summary:
-        return (
-            f"The tests ran with {python}: install the project or the dependency there, set"
-            " pytest's pythonpath, or set verify.interpreter."
-        )
-    text = summary + "".join(test.message + test.details for test in tests)
-    return next((advice for pattern, advice in _HINTS if re.search(pattern, text)), "")
 
 
 def compose(summary: str, tests: Sequence[TestResult], printed: str) -> str:

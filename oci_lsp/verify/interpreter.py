@@ -4,50 +4,117 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from oci_lsp.errors import InterpreterError
 from oci_lsp.settings import VerifySettings
+from oci_lsp.verify import mend, outside
 
-_VENVS = (".venv", "venv", ".env", "env")
+_VENVS = (".venv", "venv", ".env", "env", ".conda")
 _PARTS = ("bin", "lib", "lib64", "include", "share", "ssl", "pyvenv.cfg")
 _LIBRARY = re.compile(r"(python|pypy)3").match
 
 
 def find_interpreter(root: Path, settings: VerifySettings) -> Path:
-    """The setting, VIRTUAL_ENV, a virtual environment in the root, conda's, else our own.
+    """The setting, else the first Python that the project or the user's environment names.
+
+    Looked for in this order: VIRTUAL_ENV, an environment in the root, CONDA_PREFIX, the
+    environments that Poetry, Pipenv and Hatch keep outside of the project, the version of pyenv
+    that `.python-version` names, our own. A VIRTUAL_ENV in another project's folder comes after the
+    root's own environment: it is a terminal's that was not left.
 
     The path is absolute with its symlinks kept: they tell a virtual environment from its base.
 
     Raises:
-        InterpreterError: the one that the setting names does not exist or is no program.
+        InterpreterError: the one that the setting names does not exist or is no program; or the
+            project's environment, or VIRTUAL_ENV with nothing else to be had, is broken.
     """
     if settings.interpreter:
         return _from_setting(root, settings.interpreter)
-    for prefix in _prefixes(root):
-        python = prefix / "bin" / "python"
-        if os.access(python, os.X_OK):
-            return python
+    active = os.environ.get("VIRTUAL_ENV", "")
+    own = [path for path in (_environment(root / name) for name in _VENVS) if path is not None]
+    given = [Path(active).absolute()] if active else []
+    if own and given and _is_of_another(given[0], root):
+        given = []
+    for prefix in given:
+        if found := _python(prefix):
+            return found
+    for prefix in own:
+        if found := _python(prefix):
+            return found
+    for prefix in own:
+        raise InterpreterError(f"{prefix} is broken: {_fault(prefix)}", mend.recreate(prefix))
+    for prefix in _elsewhere(root):
+        if found := _python(prefix):
+            return found
+    for prefix in given:
+        raise InterpreterError(
+            f"VIRTUAL_ENV names {prefix}: {_fault(prefix)}",
+            "Start the editor without VIRTUAL_ENV or with another, or set verify.interpreter.",
+        )
     return Path(sys.executable)
 
 
-def _prefixes(root: Path) -> Iterator[Path]:
-    if active := os.environ.get("VIRTUAL_ENV"):
-        yield Path(active).absolute()
-    for name in _VENVS:
-        if (root / name / "pyvenv.cfg").is_file():
-            yield root / name
+def _python(prefix: Path) -> Path | None:
+    """The prefix's interpreter, if it has one that can be started."""
+    for name in ("python", "python3"):
+        path = prefix / "bin" / name
+        if path.is_file() and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _environment(path: Path) -> Path | None:
+    """The environment at the path: virtual, conda's, or one that a `.venv` file names."""
+    if (path / "pyvenv.cfg").is_file() or (path / "conda-meta").is_dir():
+        return path
+    if path.is_file():  # Pipenv and Poetry know it
+        try:
+            named = Path(path.read_text("utf-8").strip()).expanduser()
+        except (OSError, UnicodeDecodeError, RuntimeError):
+            return None
+        return named if named.is_absolute() and (named / "pyvenv.cfg").is_file() else None
+    return None
+
+
+def _is_of_another(prefix: Path, root: Path) -> bool:
+    """Whether an environment lies as a project's own does, but beside no folder of this one."""
+    home = prefix.parent.resolve()
+    related = home == root or home in root.parents or root in home.parents
+    return prefix.name in _VENVS and not related
+
+
+def _fault(prefix: Path) -> str:
+    """Why an environment has no interpreter to start."""
+    python = prefix / "bin" / "python"
+    if python.is_symlink() and not python.exists():
+        return f"its Python was {python.readlink()}, which is gone"
+    return f"there is no Python at {python}" if prefix.is_dir() else "there is no such folder"
+
+
+def _elsewhere(root: Path) -> Iterator[Path]:
     if conda := os.environ.get("CONDA_PREFIX"):
         yield Path(conda).absolute()
+    yield from outside.environments(root)
+    yield from outside.pyenv_versions(root)
 
 
 def _from_setting(root: Path, setting: str) -> Path:
     path = Path(os.path.normpath(root / Path(setting).expanduser()))
+    if os.sep not in setting and not path.exists():
+        path = Path(shutil.which(setting) or path)  # `python3.12`, as in a terminal
     if path.is_dir():
-        path = path / "bin" / "python"
-    if not os.access(path, os.X_OK):
+        path = _python(path) or path / "bin" / "python"
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        prefix = path.parent.parent
+        if (prefix / "pyvenv.cfg").is_file():
+            raise InterpreterError(
+                f"verify.interpreter: {prefix} is broken: {_fault(prefix)}",
+                mend.recreate(prefix),
+            )
         raise InterpreterError(
             f"verify.interpreter: {path} is not a Python interpreter",
             "Set it to the path of the project's python, or leave it empty to have it found.",
@@ -94,10 +161,3 @@ def _holds_python(prefix: Path) -> bool:
     return any(
         os.access(program, os.X_OK) and program.is_file() for program in prefix.glob("bin/python3*")
     ) and any(folder.is_dir() for folder in prefix.glob("lib*/*") if _LIBRARY(folder.name))
-
-
-def install_command(python: Path) -> str:
-    """The command that gives the interpreter a pytest."""
-    if (python.parent.parent / "conda-meta").is_dir():
-        return f"conda install --prefix {python.parent.parent} pytest"
-    return f"{python} -m pip install pytest"

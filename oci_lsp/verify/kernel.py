@@ -16,7 +16,7 @@ import psutil
 
 from oci_lsp.errors import InterpreterError, SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import interpreter, layer, sandbox, wire, workspace
+from oci_lsp.verify import layer, mend, sandbox, wire, workspace
 from oci_lsp.verify.preload import Preload
 from oci_lsp.verify.printed import Printed
 
@@ -237,7 +237,8 @@ class Kernel:
         match hello["error"]:
             case "no_pytest":
                 raise InterpreterError(
-                    f"{python} has no pytest", f"Run `{interpreter.install_command(python)}`."
+                    f"{python} has no pytest",
+                    f"Run `{mend.install_command(python, self._plan.root)}`.",
                 )
             case "too_old":
                 raise InterpreterError(
@@ -247,12 +248,12 @@ class Kernel:
             case "broken":
                 raise InterpreterError(
                     f"{python} does not start: {hello['output'].strip() or 'no answer'}",
-                    "Recreate the project's environment, or set verify.interpreter.",
+                    mend.recreate(python.parent.parent),
                 )
         if int(hello["pytest"].partition(".")[0]) < 7:
             raise InterpreterError(
                 f"{python} has pytest {hello['pytest']}; 7 or newer is needed",
-                f"Run `{interpreter.install_command(python)}` with --upgrade.",
+                f"Run `{mend.install_command(python, self._plan.root, upgrade=True)}`.",
             )
 
     def _log(self) -> str:

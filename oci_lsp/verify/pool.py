@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from oci_lsp.errors import SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import confirm, feedback, interpreter, isolation, layer, wire
+from oci_lsp.verify import confirm, feedback, hints, interpreter, isolation, layer, wire
 from oci_lsp.verify.isolation import Consent
 from oci_lsp.verify.kernel import Kernel, KernelGoneError, Plan
 from oci_lsp.verify.standby import Need, Standbys
@@ -122,7 +122,12 @@ class Verifier:
                 judgement |= {"verdict": "passed", "summary": summary}
         if run.confirm and judgement["verdict"] == "passed":
             judgement = await confirm.confirmed(judgement, partial(self._attempt, run))
-        return _report(judgement, time.perf_counter() - start, self.interpreter)
+        report = _report(judgement, time.perf_counter() - start)
+        advice = "" if report.verdict == "passed" else self._hint(report)
+        return dataclasses.replace(report, summary=f"{report.summary} {advice}".rstrip())
+
+    def _hint(self, report: Report) -> str:
+        return hints.hint(report.tests, report.summary, self.root, self.interpreter, self.settings)
 
     async def close(self) -> None:
         """End every kernel and wait for its end."""
@@ -193,7 +198,7 @@ def _gone(error: KernelGoneError, run: Run) -> dict[str, Any]:
     return {"verdict": verdict, "summary": summary, "tests": [], "silent": False, "printed": ""}
 
 
-def _report(judgement: Mapping[str, Any], seconds: float, python: Path) -> Report:
+def _report(judgement: Mapping[str, Any], seconds: float) -> Report:
     names = [field.name for field in dataclasses.fields(TestResult)]
     tests = tuple(TestResult(**{name: test[name] for name in names}) for test in judgement["tests"])
     summary, verdict = judgement["summary"], judgement["verdict"]
@@ -201,6 +206,4 @@ def _report(judgement: Mapping[str, Any], seconds: float, python: Path) -> Repor
         return Report("passed", tests, summary, "", seconds)
     printed = judgement["printed"] if verdict in ("crashed", "broken") else ""
     text = feedback.compose(summary, tests, printed)
-    if advice := feedback.hint(tests, summary, python):
-        summary = f"{summary} {advice}"
     return Report(verdict, tests, summary, text, seconds, tuple(judgement.get("flaky", ())))

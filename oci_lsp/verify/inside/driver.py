@@ -17,7 +17,9 @@ def main() -> None:
     os.set_inheritable(request_fd, False)
     os.set_inheritable(event_fd, False)
     if sys.version_info[:2] < OLDEST:
-        os.write(event_fd, b'{"type": "hello", "python": "%d.%d"}\n' % sys.version_info[:2])
+        # By hand: the channel may be written in a syntax that is too new.
+        event = '{"type": "hello", "nonce": "", "sequence": 0, "python": "%d.%d"}\n'
+        os.write(event_fd, (event % sys.version_info[:2]).encode("ascii"))
         return
     here = os.path.dirname(os.path.abspath(__file__))
     # The script's own folder must not shadow the project's modules: ours are loaded as a package

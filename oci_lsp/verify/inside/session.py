@@ -128,6 +128,7 @@ def _run(request: Dict[str, Any], channel: Channel) -> int:
     from . import control, plugin
 
     root = request["root"]
+    _activate()
     os.chdir(root)
     sys.path.insert(0, root)  # as `python -m pytest` does
     sys.path[:] = [_moved(entry, request.get("moved", {})) for entry in sys.path]
@@ -135,6 +136,19 @@ def _run(request: Dict[str, Any], channel: Channel) -> int:
     if request["control"]:
         control.disable(request["candidate"])
     return plugin.run(request, channel)
+
+
+def _activate() -> None:
+    """What activating the environment does: its programs are found, by tests that start some."""
+    programs = os.path.dirname(sys.executable)
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if sys.prefix != sys.base_prefix:
+        os.environ["VIRTUAL_ENV"] = sys.prefix
+        path = [programs] + [entry for entry in path if entry != programs]
+    else:
+        os.environ.pop("VIRTUAL_ENV", None)
+        path = path if programs in path else [programs, *path]
+    os.environ["PATH"] = os.pathsep.join(path)
 
 
 def _moved(entry: str, moved: Dict[str, str]) -> str:

@@ -104,7 +104,10 @@ def boot(text: str) -> Reply:
     watch.harden(strict=settings["strict"])
     for path in Path(settings["ipc"]).iterdir():
         path.unlink()
-    _driver = _start(settings)
+    try:
+        _driver = _start(settings)
+    except OSError as error:  # no program for this machine, or its own interpreter is gone
+        return Reply({"error": "broken", "output": str(error)})
     hello = _wait_for("hello", _HELLO_SECONDS)
     if hello is None:
         _driver.process.kill()

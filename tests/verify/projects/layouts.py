@@ -134,6 +134,23 @@ SHAPES = (
         needs=("setuptools",),
     ),
     Shape(
+        "a console script of the project",
+        {
+            **IN_SRC,
+            "src/pkg/cli.py": "from pkg.calc import add\n\n\ndef main():\n    print(add(2, 3))\n",
+        }
+        | {"pyproject.toml": PROJECT + "[project.scripts]\nadd-two-three = 'pkg.cli:main'\n"}
+        | {
+            "tests/test_calc.py": "import subprocess\n\ndef test_add():\n"
+            "    printed = subprocess.check_output(['add-two-three'], text=True)\n"
+            "    assert printed == '5\\n'\n"
+        },
+        file="src/pkg/calc.py",
+        make=installed,
+        needs=("setuptools",),
+        says="printed was '-1\\n', expected '5\\n'",
+    ),
+    Shape(
         "an older copy is installed, the source is beside the tests",
         {
             "calc.py": None,
