@@ -310,6 +310,7 @@ class Trials:
             ),
             snippet_path=self.task.path,
             candidate=candidate,
+            original=self.task.module.text,
             timeout=self._timeout() if seconds is None else seconds,
         )
 

@@ -31,6 +31,7 @@ def request(run: Run, root: Path, seen: Path, *, control: bool) -> dict[str, Any
             "qualname": candidate.qualname,
             "lines": list(candidate.lines),
         },
+        "original": run.original,
         "control": control,
         "moved": {} if seen == root else {str(root): str(seen)},
         "timeout": run.timeout,
