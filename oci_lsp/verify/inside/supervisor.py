@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from oci_lsp.verify.inside import judge, usage, watch
+from oci_lsp.verify.inside.seal import seal
 
 _DRIVER = Path(__file__).with_name("driver.py")
 _HELLO_SECONDS = 30.0
@@ -57,7 +59,7 @@ class Driver:
     settings: Mapping[str, Any]
     buffer: bytearray = field(default_factory=bytearray)
     read: int = 0
-    sequence: int = 0
+    seal: str = ""
     is_ready: bool = False
 
     def receive(self, seconds: float) -> bool:
@@ -75,18 +77,19 @@ class Driver:
         """The next whole event, or None if more bytes are needed.
 
         Raises:
-            ValueError: not what the driver sends: wrong nonce, number or form.
+            ValueError: not what the driver sends: wrong seal or form.
         """
-        line, newline, rest = self.buffer.partition(b"\n")
+        line, newline, rest = map(bytes, self.buffer.partition(b"\n"))
         if self.read > _STREAM_LIMIT:
             raise ValueError("too many events")
         if not newline:
             return None
-        self.buffer = rest
-        event = json.loads(line)
-        if event["nonce"] != nonce or event["sequence"] != self.sequence:
-            raise ValueError(f"unexpected event {event['sequence']}")
-        self.sequence += 1
+        self.buffer = bytearray(rest)
+        mark, _, payload = line.partition(b" ")
+        self.seal = seal(nonce, self.seal, payload)
+        if not hmac.compare_digest(mark, self.seal.encode("ascii")):
+            raise ValueError("a line without its seal")
+        event = json.loads(payload)
         assert isinstance(event, dict)
         return event
 
@@ -178,6 +181,8 @@ def verify(text: str) -> Reply:
     assert _driver is not None and _driver.is_ready
     request = json.loads(text)
     settings = _driver.settings
+    if request["candidate"] is not None and request["original"] is None:
+        request["original"] = _text(request["candidate"]["path"])
     try:
         for path, content in request["files"].items():
             lay(Path(path), content)
@@ -194,6 +199,13 @@ def verify(text: str) -> Reply:
     ]
     run.printed = _output(settings)
     return Reply(judge.judge(request, run))
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def lay(path: Path, content: str) -> None:
@@ -266,8 +278,8 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
     sent = {
         key: request[key]
         for key in (
-            *("node_ids", "snippets", "snippet_path"),
-            *("candidate", "control", "disguised", "moved"),
+            *("node_ids", "snippets", "snippet_path", "candidate", "original"),
+            *("control", "disguised", "moved"),
         )
     }
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
