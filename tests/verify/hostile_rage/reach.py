@@ -287,7 +287,6 @@ FILES = (
         cached = importlib.util.cache_from_source(str(HERE / 'candidate.py'))
         py_compile.compile(str(HERE / 'evil.py'), cached)
         """,
-        reduced=True,
     ),
     Row(
         "the whole project deleted",
