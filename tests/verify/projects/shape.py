@@ -110,10 +110,10 @@ class Seen:
     after: Mapping[str, object]
 
 
-async def see(shape: Shape, folder: Path) -> Seen:
+async def see(shape: Shape, folder: Path, **settings_too: Any) -> Seen:
     """Run the project with the function wrong and right, both at a time."""
     root = shape.write(folder)
-    settings = VerifySettings(**{"standby": 0, **shape.settings})
+    settings = VerifySettings(**{"standby": 0, **shape.settings, **settings_too})
     before = snapshot(folder)
     async with Verifier(root, settings) as verifier:
         wrong, right = await asyncio.gather(
