@@ -58,7 +58,7 @@ def environment(version: str, *packages: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
     with filelock.FileLock(f"{target}.lock"):
-        if not (target / "made").is_file():
+        if not ((target / "made").is_file() and (target / "bin/python").exists()):
             shutil.rmtree(target, ignore_errors=True)
             _make(base, target, packages)
             (target / "made").touch()
