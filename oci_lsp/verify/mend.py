@@ -18,7 +18,7 @@ def install_command(python: Path, root: Path, *, upgrade: bool = False) -> str:
     if (prefix / "conda-meta").is_dir():
         verb = "update" if upgrade else "install"
         return f"conda {verb} --prefix {shlex.quote(str(prefix))} pytest"
-    if (root / "poetry.lock").is_file():
+    if (root / "poetry.lock").is_file() or prefix.parent.parent.name == "pypoetry":
         return (
             "poetry add --group dev pytest@latest" if upgrade else "poetry add --group dev pytest"
         )

@@ -38,7 +38,7 @@ class Verifier:
         """Find the interpreter; nothing is started. Standbys end when idle for `idle_seconds`.
 
         Raises:
-            InterpreterError: the one that the settings name does not exist.
+            InterpreterError: the one that the settings name does not exist, or is broken.
         """
         self.root = root.resolve()
         self.settings = settings

@@ -15,6 +15,7 @@ import platformdirs
 import pytest
 
 VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+OURS = "{}.{}".format(*sys.version_info)
 # Each Python with another pytest, from the oldest that we know on.
 PYTESTS = {"3.9": "pytest==7.0.1", "3.10": "pytest==7.4.4", "3.11": "pytest==8.0.2"}
 SECONDS = 120
@@ -57,7 +58,7 @@ def environment(version: str, *packages: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
     with filelock.FileLock(f"{target}.lock"):
-        if not (target / "made").is_file():
+        if not ((target / "made").is_file() and (target / "bin/python").exists()):
             shutil.rmtree(target, ignore_errors=True)
             _make(base, target, packages)
             (target / "made").touch()

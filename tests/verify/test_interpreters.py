@@ -78,7 +78,9 @@ def prefix() -> Iterator[Path]:
 def see_ours(prefix: Path) -> None:
     """Let the environment see our pytest."""
     (site,) = prefix.glob("lib/python3*/site-packages")
-    (site / "ours.pth").write_text(str(Path(pytest.__file__).parents[1]))
+    for folder in (site, site.with_name("dist-packages")):  # Debian's Python reads the latter
+        folder.mkdir(exist_ok=True)
+        (folder / "ours.pth").write_text(str(Path(pytest.__file__).parents[1]))
 
 
 async def runs_in(project: Project, prefix: Path) -> None:

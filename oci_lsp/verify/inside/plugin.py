@@ -164,6 +164,8 @@ class Plugin:
         # Explanations are not to be truncated; asked for on the command line, it would make
         # plugins print long headers.
         session.config.option.verbose = 2
+        if hasattr(session.config.option, "forked"):  # pytest-forked: only this process may report
+            session.config.option.forked = False
         self._probe.start()
 
     def _identify(self, item: Any) -> str:

@@ -134,7 +134,7 @@ def _is_installed(name: str) -> bool:
 def _run(
     request: Dict[str, Any], channel: Channel, suspects: Suspects, integrity: Integrity
 ) -> int:
-    from . import control, plugin
+    from . import control, moves, plugin
 
     # The candidate is not to find our modules by their names.
     ours = [name for name in sys.modules if name.partition(".")[0] == __package__]
@@ -143,7 +143,8 @@ def _run(
     _activate()
     os.chdir(root)
     sys.path.insert(0, root)  # as `python -m pytest` does
-    sys.path[:] = [_moved(entry, request.get("moved", {})) for entry in sys.path]
+    if request["moved"]:
+        moves.follow(request["moved"])
     importlib.invalidate_caches()
     if request["control"]:
         control.disable(request["candidate"])
@@ -161,13 +162,3 @@ def _activate() -> None:
         os.environ.pop("VIRTUAL_ENV", None)
         path = path if programs in path else [programs, *path]
     os.environ["PATH"] = os.pathsep.join(path)
-
-
-def _moved(entry: str, moved: Dict[str, str]) -> str:
-    """A sys.path entry of the real project, as it is in the copy that is tested."""
-    for real, copy in moved.items():
-        if entry == real or entry.startswith(real + os.sep):
-            inside = copy + entry[len(real) :]
-            if os.path.exists(inside):
-                return inside
-    return entry

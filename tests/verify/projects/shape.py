@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,8 @@ class Shape:
             self.make(root)
         return folder / self.opened if self.opened else root
 
-    def run(self, root: Path, *, right: bool) -> Run:
-        """The run of the function as it is, or put right."""
+    def run(self, root: Path, *, right: bool, confirm: bool = True) -> Run:
+        """The run of the function as it is, or put right; a pass may have to hold once more."""
         text = self._text()
         if right:
             assert self.fix[0] in text, "the shape has nothing to put right"
@@ -87,6 +87,7 @@ class Shape:
             snippet_path=path if self.snippets else None,
             candidate=Candidate(path, function.name, function.qualname, function.lines),
             timeout=self.timeout,
+            confirm=confirm,
         )
 
     def _text(self) -> str:
@@ -110,19 +111,14 @@ class Seen:
     after: Mapping[str, object]
 
 
-async def see(shape: Shape, folder: Path) -> Seen:
+async def see(shape: Shape, folder: Path, *, confirm: bool = True, **settings_too: Any) -> Seen:
     """Run the project with the function wrong and right, both at a time."""
     root = shape.write(folder)
-    settings = VerifySettings(**{"standby": 0, **shape.settings})
+    settings = VerifySettings(**{"standby": 0, **shape.settings, **settings_too})
     before = snapshot(folder)
     async with Verifier(root, settings) as verifier:
         wrong, right = await asyncio.gather(
-            verifier.run(shape.run(root, right=False)), verifier.run(shape.run(root, right=True))
+            verifier.run(shape.run(root, right=False)),
+            verifier.run(shape.run(root, right=True, confirm=confirm)),
         )
     return Seen(wrong, right, before, snapshot(folder))
-
-
-def shapes_of(*tables: Mapping[str, Shape] | tuple[Shape, ...]) -> Iterator[Shape]:
-    """The shapes of several tables."""
-    for table in tables:
-        yield from table.values() if isinstance(table, Mapping) else table

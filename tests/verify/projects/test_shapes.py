@@ -12,16 +12,9 @@ import pytest
 from tests.verify.projects import buffers, doings, layouts, options, paths, places, styles, texts
 from tests.verify.projects.shape import Shape, see
 
-SHAPES = (
-    *layouts.SHAPES,
-    *places.SHAPES,
-    *doings.SHAPES,
-    *styles.SHAPES,
-    *options.SHAPES,
-    *paths.SHAPES,
-    *buffers.SHAPES,
-    *texts.SHAPES,
-)
+# What these are about could be told from a test's name or place: a pass is confirmed by a run more.
+CONFIRMED = (*layouts.SHAPES, *places.SHAPES, *doings.SHAPES, *styles.SHAPES)
+SHAPES = (*CONFIRMED, *options.SHAPES, *paths.SHAPES, *buffers.SHAPES, *texts.SHAPES)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
@@ -34,7 +27,7 @@ async def test_verdicts_are_true(shape: Shape, tmp_path: Path, monkeypatch: pyte
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     folder = Path(tempfile.mkdtemp(prefix=".oci-", dir=Path.home())) if shape.at_home else tmp_path
     try:
-        seen = await see(shape, folder)
+        seen = await see(shape, folder, confirm=shape in CONFIRMED)
     finally:
         if shape.at_home:
             shutil.rmtree(folder)
