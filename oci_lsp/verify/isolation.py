@@ -67,6 +67,9 @@ async def _first_that_works(
     refusals: list[Refusal] = []
     for bwrap in sandbox.find_bwrap():
         refusal = await probing.probe(bwrap, layout, settings)
+        if refusal is not None and refusal.kind == "mount_point":
+            # A socket that was to be covered may have vanished meanwhile: look again.
+            refusal = await probing.probe(bwrap, layout, settings)
         if refusal is None:
             return bwrap, refusals
         refusals.append(refusal)

@@ -23,6 +23,10 @@ from oci_lsp.verify.printed import Printed
 _START_SECONDS = 40.0
 _PRELOAD_SECONDS = 65.0
 _LOOK = 0.1
+_SILENT = (
+    "It printed nothing. Another OCI_LSP_RUNTIME_DIR (a short path on a local disk) or"
+    " verify.isolation reduced shows whether the sandbox is at fault."
+)
 _GRACE = 4.0
 _ARGV = [
     sys.executable,
@@ -94,6 +98,7 @@ class Kernel:
         self._copies: Path | None = None
         self._states: dict[Path, layer.State] = {}
         self._printed = Printed()
+        self._said = ""
 
     @property
     def root(self) -> Path:
@@ -126,13 +131,19 @@ class Kernel:
             PreloadError: the driver died while it imported third-party modules.
         """
         try:
-            await self._start()
+            try:
+                await self._start()
+            except KernelGoneError:
+                # A socket that was to be covered may vanish while bubblewrap starts.
+                self._said = self._log()
+                if "bwrap: Can't" not in self._said:
+                    raise
+                await self.reap()
+                self._client, self._printed, self._said = None, Printed(), ""
+                await self._start()
             prepared = await self._call("ready", seconds=_PRELOAD_SECONDS)
         except KernelGoneError as error:
-            advice = self._log() or (
-                "It printed nothing. Another OCI_LSP_RUNTIME_DIR (a short path on a local disk) or"
-                " verify.isolation reduced shows whether the sandbox is at fault."
-            )
+            advice = self._said or self._log() or _SILENT
             raise SandboxError(f"The kernel did not start: {error}", advice) from error
         if not prepared["ready"]:
             raise PreloadError(

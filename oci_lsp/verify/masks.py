@@ -96,7 +96,22 @@ def _sockets() -> list[Path]:
                 path = Path(name[0]).resolve(strict=True)
                 if stat.S_ISSOCK(path.stat().st_mode) and not path.is_relative_to("/dev"):
                     found[path] = None
-    return list(found)
+    return [path for path in found if _within_reach(path)]
+
+
+def _within_reach(path: Path) -> bool:
+    """Whether a sandbox gets to the path at all. Root's has no capabilities: a folder of another
+    user's stops it, and it could not even cover what lies there."""
+    groups = {os.getegid(), *os.getgroups()}
+    for folder in path.parents:
+        try:
+            status = folder.stat()
+        except OSError:
+            return False
+        shift = 6 if status.st_uid == os.geteuid() else 3 if status.st_gid in groups else 0
+        if not status.st_mode >> shift & 1:
+            return False
+    return True
 
 
 def devices() -> list[Path]:

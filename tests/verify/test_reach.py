@@ -165,3 +165,17 @@ async def test_read_only_files_can_be_laid_over(project: Project):
     finally:
         path.parent.chmod(0o755)
     assert report.verdict == "passed", report.feedback
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can reach into others' folders")
+async def test_a_socket_in_anothers_closed_folder_is_no_obstacle(project: Project):
+    folder = Path(tempfile.mkdtemp(dir=Path.home()))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "s"))
+        server.listen()
+        os.chown(folder, 12345, 12345)
+        try:
+            report = await project.verify(GOOD)
+        finally:
+            shutil.rmtree(folder)
+    assert report.verdict == "passed", report.feedback
