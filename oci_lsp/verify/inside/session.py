@@ -17,6 +17,7 @@ from .sentinel import Suspects
 
 # Imports that cost tenths of a second, and that nobody configures before the first import.
 _PRELOAD_FIRST = (
+    "pdb",
     "tomllib",
     "_pytest._argcomplete",
     "_pytest.assertion.rewrite",
