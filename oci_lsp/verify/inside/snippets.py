@@ -111,7 +111,9 @@ def _asserts(text: str, filename: str, namespace: Dict[str, Any], config: Any) -
 def _doctest(text: str, filename: str, namespace: Dict[str, Any], config: Any) -> _Call:
     from _pytest.doctest import _get_checker
 
-    checker: Any = _get_checker()  # also registers pytest's option flags
+    checker: Any = _get_checker()
+    for name in ("ALLOW_UNICODE", "ALLOW_BYTES", "NUMBER"):
+        doctest.register_optionflag(name)  # pytest does so only when it collects doctests itself
     flags = 0
     for name in config.getini("doctest_optionflags"):
         flags |= doctest.OPTIONFLAGS_BY_NAME.get(name, 0)
