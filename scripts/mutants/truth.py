@@ -21,8 +21,8 @@ from typing import Any
 from mutants.operators import FunctionNode
 from mutants.projects import Checkout
 
-_TEST_SECONDS = 10
-_RUN_SECONDS = 120
+_TEST_SECONDS = 30
+_RUN_SECONDS = 180
 _FULL_SECONDS = 900
 _MOST_FAILURES = 25
 _MEMORY = 4 << 30

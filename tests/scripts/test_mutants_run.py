@@ -66,3 +66,15 @@ async def test_the_product_refuses_the_mutant_and_finds_a_test_that_kills(checko
     assert (judged["found_mutant"], judged["found_original"]) == ("failed", "passed")
     assert judged["node_ids"] == ["test_mod.py::test_far", "test_mod.py::test_edge"]
     assert judged["killed_by"] == ["test_mod.py::test_edge"]
+
+
+def test_a_test_that_is_red_on_the_original_too_kills_nothing(checkout, tmp_path):
+    red = "\n\ndef test_red():\n    assert public(1) == 7\n"
+    (checkout.root / "test_mod.py").write_text(TESTS + red)
+    tests = (*COVERED.tests, "test_mod.py::test_red")
+    _, helper = list(truth.functions(CODE))[1]
+    mutation = next(m for m in mutations(CODE, helper) if m.operator == "comparison flipped")
+    scratch = truth.Scratch(checkout, tmp_path / "scratch")
+    row = judge_by_pytest(scratch, truth.Covered("mod.py", "_helper", 5, tests), mutation)
+    assert row["killers"] == ["test_mod.py::test_edge"]
+    assert row["covering"] == 3

@@ -133,7 +133,9 @@ def _doctest(text: str, filename: str, namespace: Dict[str, Any], config: Any) -
         ) -> None:
             raise exc_info[1]
 
-    checker: Any = _get_checker()  # also registers pytest's option flags
+    checker: Any = _get_checker()
+    for name in ("ALLOW_UNICODE", "ALLOW_BYTES", "NUMBER"):
+        doctest.register_optionflag(name)  # pytest does so only when it collects doctests itself
     flags = 0
     for name in config.getini("doctest_optionflags"):
         flags |= doctest.OPTIONFLAGS_BY_NAME.get(name, 0)
