@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oci_lsp.verify.verdict import Snippet
 from tests.verify.projects.shape import ADD, NODE, TEST, Shape
 
 
@@ -51,9 +52,11 @@ SHAPES = (
         ("tests/test größe 1.py::test_add",),
     ),
     Shape(
-        "a test folder with brackets",
-        {"tests/test_calc.py": None, "tests/[a]/test_calc.py": TEST},
-        ("tests/[a]/test_calc.py::test_add",),
+        "asserts in a folder with brackets",
+        {"calc.py": None, "[a]/calc.py": ADD},
+        (),
+        file="[a]/calc.py",
+        snippets=(Snippet("asserts", "assert add(2, 3) == 5\n", 1),),
     ),
     Shape(
         "a test folder with a leading dash",
