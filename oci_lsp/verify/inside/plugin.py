@@ -150,7 +150,9 @@ class Plugin:
         """The node id relative to our root; pytest's own may be relative to another folder."""
         if id(item) in self._ids:
             return self._ids[id(item)]
-        path = os.path.realpath(str(item.path))
+        path = str(item.path)
+        if not path.startswith(self._root + os.sep):  # within it, links are as they were asked for
+            path = os.path.realpath(path)
         relative = os.path.relpath(path, self._root).replace(os.sep, "/")
         _, colons, rest = str(item.nodeid).partition("::")
         return relative + colons + rest

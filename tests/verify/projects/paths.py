@@ -28,8 +28,6 @@ def _linked_tests(root: Path) -> None:
 
 
 def _linked_package(root: Path) -> None:
-    (root / "code").mkdir()
-    (root / "calc.py").rename(root / "code/calc.py")
     (root / "pkg").symlink_to("code")
 
 
@@ -81,9 +79,10 @@ SHAPES = (
     Shape("a symlinked tests folder", make=_linked_tests),
     Shape(
         "a symlinked package",
-        {"tests/test_calc.py": TEST.replace("from calc", "from pkg.calc")},
+        {"calc.py": None, "code/calc.py": ADD}
+        | {"tests/test_calc.py": TEST.replace("from calc", "from pkg.calc")},
         make=_linked_package,
-        file="calc.py",
+        file="code/calc.py",
     ),
     Shape(
         "data behind a symlink that leads out",
@@ -93,6 +92,7 @@ SHAPES = (
             "    assert add(2, int(open(here + '/three.txt').read())) == 5\n"
         },
         make=_linked_data,
+        at_home=True,
         says="returned -1, expected 5",
     ),
     Shape(
