@@ -67,7 +67,14 @@ class VerifySettings:
     )
     memory_mb: int = _doc("Megabytes that one test run may use", 4096, low=64)
     processes: int = _doc("Processes that one test run may have", 256, low=1)
-    standby: int = _doc("Kernels kept started ahead", 1, low=0, high=4)
+    copy_mb: int = _doc(
+        "Megabytes that a project may have where it must be copied (no overlay on its file system)",
+        2048,
+        low=1,
+    )
+    standby: int = _doc(
+        "Kernels kept started ahead; a pass takes two (`verify.confirm`)", 2, low=0, high=4
+    )
     standby_memory_mb: int = _doc(
         "Megabytes that all kernels kept started ahead may use; above it they import less ahead",
         1024,

@@ -33,7 +33,9 @@ from oci_lsp.source.tests import Selection, find_tests
 from oci_lsp.verify.pool import Verifier
 from oci_lsp.verify.verdict import Candidate, Report, Run, Snippet
 
+# Seconds of one product run; where the original needs longer, it has this many times more.
 _TIMEOUT = 20.0
+_LONGER = 6.0
 # Killing tests named to the product.
 _NAMED = 5
 
@@ -119,7 +121,12 @@ def target_in(module: Module, line: int, qualname: str) -> Function:
 
 
 async def run_selection(
-    verifier: Verifier, path: Path, text: str, target: Function, selection: Selection
+    verifier: Verifier,
+    path: Path,
+    text: str,
+    target: Function,
+    selection: Selection,
+    timeout: float,
 ) -> Report:
     """One product run, as a job's baseline is."""
     return await verifier.run(
@@ -129,9 +136,29 @@ async def run_selection(
             snippets=tuple(Snippet(s.kind, s.text, s.line) for s in selection.snippets),
             snippet_path=path,
             candidate=Candidate(path, target.name, target.qualname, target.lines),
-            timeout=_TIMEOUT,
+            timeout=timeout,
         )
     )
+
+
+async def run_both(
+    verifier: Verifier,
+    path: Path,
+    texts: tuple[str, str],
+    targets: tuple[Function, Function],
+    selection: Selection,
+) -> tuple[Report, Report]:
+    """The selection on the original and on the mutant.
+
+    An original that times out says that the tests are slow here, not that they are red: a user
+    would raise `verify.timeout`.
+    """
+    timeout = _TIMEOUT
+    green = await run_selection(verifier, path, texts[0], targets[0], selection, timeout)
+    if green.verdict == "timed_out":
+        timeout *= _LONGER
+        green = await run_selection(verifier, path, texts[0], targets[0], selection, timeout)
+    return green, await run_selection(verifier, path, texts[1], targets[1], selection, timeout)
 
 
 async def judge_by_product(
@@ -140,15 +167,14 @@ async def judge_by_product(
     """Verdicts with killing tests named, then what discovery finds and its verdicts."""
     path = verifier.root / row["path"]
     original = path.read_text("utf-8")
-    mutated = mutation.applied(original)
-    then = target_in(parse(original), row["line"], row["qualname"])
-    module = parse(mutated)
+    module = parse(mutation.applied(original))
     now = target_in(module, row["line"], row["qualname"])
+    targets = target_in(parse(original), row["line"], row["qualname"]), now
+    texts = original, module.text
     judged: dict[str, Any] = {}
     if row["killers"]:
         named = Selection(tuple(row["killers"][:_NAMED]), (), "request")
-        red = await run_selection(verifier, path, mutated, now, named)
-        green = await run_selection(verifier, path, original, then, named)
+        green, red = await run_both(verifier, path, texts, targets, named)
         judged |= {"mutant": red.verdict, "original": green.verdict}
         judged |= {"mutant_summary": red.summary, "original_summary": green.summary}
     started = time.monotonic()
@@ -157,8 +183,7 @@ async def judge_by_product(
     judged |= {"node_ids": list(found.node_ids), "snippets": len(found.snippets)}
     judged["origin"] = found.origin
     if not found.empty:
-        red = await run_selection(verifier, path, mutated, now, found)
-        green = await run_selection(verifier, path, original, then, found)
+        green, red = await run_both(verifier, path, texts, targets, found)
         judged |= {"found_mutant": red.verdict, "found_original": green.verdict}
         judged["killed_by"] = killed_by(red, green)
         judged["run_seconds"] = green.seconds

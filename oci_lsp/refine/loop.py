@@ -130,6 +130,7 @@ class _Job:
         self.left_out = ""
         # What was said before this message is kept for the transcript, but no longer sent.
         self.since = 0
+        self.told = False
 
     async def run(self) -> Result:
         # Reading a project and a long file takes its time: whoever shares this thread goes on.
@@ -178,6 +179,7 @@ class _Job:
         """How the test fails on today's code; "" where it does not or there is no code yet."""
         self.observe(Stage("baseline"))
         report = await self.trials.baseline()
+        self.tell_isolation()
         if report is None:
             return ""
         if left_out := self.trials.leave_out_skipped(report):
@@ -234,6 +236,12 @@ class _Job:
                 f"Flaky: red and then green on the same code, today's: {names}. Its pass tells "
                 f"nothing about {self.task.label}. Name another test, or mend this one.",
             )
+
+    def tell_isolation(self) -> None:
+        """Say once where tests are isolated less than usual; known after the first run."""
+        if self.verifier.note and not self.told:
+            self.told = True
+            self.observe(Stage("isolation", detail=self.verifier.note))
 
     def open_conversation(self, failure: str) -> None:
         self.tests = test_source(
@@ -295,6 +303,7 @@ class _Job:
         repeated = await asyncio.to_thread(self.trials.seen, reply.text)
         stage = Stage("testing", number, self.attempts_allowed(), turn)
         trial = await self.trials.examine(reply.text, stage)
+        self.tell_isolation()
         if not repeated:
             attempt = Attempt(
                 turn=turn,

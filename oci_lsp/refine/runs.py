@@ -65,6 +65,7 @@ class Runs:
             ),
             snippet_path=self._task.path,
             candidate=candidate,
+            original=self._task.module.text,
             timeout=self._timeout(),
             confirm=confirm,
         )

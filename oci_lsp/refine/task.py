@@ -33,6 +33,9 @@ class Engine(Protocol):
 class Verifier(Protocol):
     """The kernels' side, as the loop sees it; `oci_lsp.verify.pool.Verifier` is one."""
 
+    @property
+    def note(self) -> str: ...
+
     async def prepare(self, sources: Iterable[Path] = ()) -> None: ...
 
     async def run(self, run: Run) -> Report: ...
@@ -156,7 +159,7 @@ class Result:
 class Stage:
     """The job entered a stage; `attempt` counts from 1, 0 before the first."""
 
-    name: Literal["baseline", "engine", "generating", "testing", "regressions"]
+    name: Literal["baseline", "isolation", "engine", "generating", "testing", "regressions"]
     attempt: int = 0
     of: int = 0
     turn: int = 0
@@ -165,6 +168,7 @@ class Stage:
     def __str__(self) -> str:
         words = {
             "baseline": "running the test on today's code",
+            "isolation": "isolation",
             "engine": "waiting for the engine",
             "generating": "generating",
             "testing": "testing",

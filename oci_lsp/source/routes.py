@@ -13,6 +13,8 @@ HOPS = 3
 # Functions that are looked for in tests at one hop: one that half the project uses is tested by
 # whatever is near.
 _MOST = 24
+# Source files parsed at most, the nearest first: a common word stands in all files of a project.
+_MOST_FILES = 100
 
 
 class Routes:
@@ -22,6 +24,8 @@ class Routes:
         self._root = root
         self._buffers = buffers
         self._texts: dict[Path, str] | None = None
+        self._files: dict[Path, TestFile | None] = {}
+        self._near: dict[Path, tuple[Path, ...]] = {}
 
     def hops(self, wanted: Wanted) -> Iterator[tuple[Wanted, ...]]:
         """The function with its like in subclasses, then those that use it, then their users."""
@@ -29,7 +33,7 @@ class Routes:
         here = [wanted]
         for _ in range(HOPS + 1):
             family = [*here, *(heir for one in here for heir in self._inheriting(one))]
-            here = [one for one in dict.fromkeys(family) if one not in known]
+            here = [one for one in dict.fromkeys(family) if one not in known][: 2 * _MOST]
             if not here:
                 return
             known.update(here)
@@ -67,12 +71,27 @@ class Routes:
                         yield Wanted(path, wanted.name, owner, f"{owner}.{wanted.name}")
 
     def _mentioning(self, home: Path, word: str) -> Iterator[tuple[Path, TestFile]]:
-        """Source files that say the word, the function's own first."""
-        found = [path for path, text in self._sources().items() if says(text, word)]
-        for path in sorted(found, key=lambda p: (p != home, p.parent != home.parent, p)):
-            file = read_test_file(path, self._buffers)
-            if file is not None:
-                yield path, file
+        """Source files that may import the module at `home` and say the word, itself first."""
+        for path in self._importing(home):
+            if says(self._sources()[path], word):
+                if path not in self._files and len(self._files) < _MOST_FILES:
+                    self._files[path] = read_test_file(path, self._buffers)
+                if (file := self._files.get(path)) is not None:
+                    yield path, file
+
+    def _importing(self, home: Path) -> tuple[Path, ...]:
+        """The nearest first; files that name neither the module nor a package of it are not."""
+        if home not in self._near:
+            names = {home.stem, *home.relative_to(self._root).parts[:-1]} - {"__init__"}
+            found = (
+                path
+                for path, text in self._sources().items()
+                if path == home or "from ." in text or any(name in text for name in names)
+            )
+            self._near[home] = tuple(
+                sorted(found, key=lambda p: (p != home, p.parent != home.parent, p))
+            )
+        return self._near[home]
 
     def _sources(self) -> Mapping[Path, str]:
         if self._texts is None:

@@ -22,6 +22,10 @@ _SKIPPED = frozenset(
     {"node_modules", "__pycache__", "site-packages", "venv", "env", "build", "dist"}
 )
 _DEFINITIONS = frozenset({"function_definition", "class_definition"})
+_BLOCKS = frozenset(
+    {"if_statement", "elif_clause", "else_clause", "try_statement", "except_clause", "block"}
+    | {"finally_clause", "with_statement"}
+)
 _SET_UP = frozenset(
     {"setUp", "setUpClass", "asyncSetUp", "setUpModule"}
     | {"setup_method", "setup_class", "setup_module", "setup_function"}
@@ -235,7 +239,7 @@ def _functions(syntax: Syntax, nodes: Iterable[Node]) -> Iterator[tuple[str, Nod
 
 
 def _defined(syntax: Syntax, nodes: Iterable[Node]) -> Iterator[tuple[str, Node]]:
-    """Names given a value by statements of one block, `if` and `try` blocks looked into."""
+    """Names given a value by statements of one block, `if`, `try` and `with` looked into."""
     for node in nodes:
         inner = _plain(node)
         if inner.type in _DEFINITIONS:
@@ -247,7 +251,7 @@ def _defined(syntax: Syntax, nodes: Iterable[Node]) -> Iterator[tuple[str, Node]
             if left and left.type in ("identifier", "pattern_list", "tuple_pattern"):
                 for name in sorted(syntax.names(left)):
                     yield name, node
-        elif node.type in ("if_statement", "try_statement", "else_clause", "block"):
+        elif node.type in _BLOCKS:
             yield from _defined(syntax, node.named_children)
 
 

@@ -105,8 +105,20 @@ async def _sandbox(root: Path, settings: Settings) -> Finding:
     async with Verifier(root, settings.verify) as verifier:
         await verifier.prepare()
         if verifier.isolation == "reduced":
-            return Finding("sandbox", False, "reduced isolation, as verify.isolation says")
-    return Finding("sandbox", True, "strict: no network, no secrets, the project under an overlay")
+            found = f"{verifier.note} (verify.isolation allows it)"
+            return Finding("sandbox", False, found, verifier.advice)
+        opened = [
+            what
+            for what, is_open in (
+                ("network", settings.verify.network),
+                ("devices", settings.verify.devices),
+            )
+            if is_open
+        ]
+        usual = f"strict: no secrets, {'the ' + ' and '.join(opened) if opened else 'no network'}, "
+        if verifier.note:
+            return Finding("sandbox", True, usual + verifier.note, verifier.advice)
+    return Finding("sandbox", True, usual + "the project under an overlay")
 
 
 async def _tests(root: Path, settings: Settings) -> Finding:

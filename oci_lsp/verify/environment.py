@@ -26,7 +26,7 @@ class Environment:
     packages: tuple[Path, ...]
     own: tuple[Path, ...]
     linked: tuple[Path, ...]
-    _heavy: dict[str, bool] = field(default_factory=dict)
+    _heavy: dict[str, bool] = field(default_factory=dict, compare=False)
 
     @staticmethod
     def of(python: Path, root: Path) -> Environment:

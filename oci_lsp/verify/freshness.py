@@ -30,7 +30,11 @@ class Fingerprint:
 
 
 def look(
-    root: Path, packages: Iterable[Path], linked: Iterable[Path], files: Iterable[Path] = ()
+    root: Path,
+    packages: Iterable[Path],
+    linked: Iterable[Path],
+    files: Iterable[Path] = (),
+    skipped: Iterable[Path] = (),
 ) -> Fingerprint:
     """The present state of a project, of its installed packages and of those linked to it.
 
@@ -39,18 +43,20 @@ def look(
         packages: site-packages folders; of these the list of names counts, and their .pth files.
         linked: folders outside of the root that .pth files name (editable installs).
         files: looked at in any case, however large the project is.
+        skipped: folders that do not count.
 
     Of a project of more than `MOST_ENTRIES` entries those nearest to the root count, and `files`.
     """
     seen: list[object] = []
-    complete = _walk(root, MOST_ENTRIES, seen)
+    left_out = frozenset(map(str, skipped))
+    complete = _walk(root, MOST_ENTRIES, seen, left_out)
     if not complete:
         for path in files:
             seen.append(_state(str(path)))
     for folder in packages:
         seen.append(_names(folder))
     for folder in linked:
-        complete = _walk(folder, _OUTSIDE_ENTRIES, seen) and complete
+        complete = _walk(folder, _OUTSIDE_ENTRIES, seen, left_out) and complete
     return Fingerprint(hash(tuple(seen)), complete)
 
 
@@ -61,7 +67,7 @@ def counts(name: str) -> bool:
     )
 
 
-def _walk(root: Path, most: int, seen: list[object]) -> bool:
+def _walk(root: Path, most: int, seen: list[object], skipped: frozenset[str]) -> bool:
     """Add the state of everything below the folder, nearest first; False: there was too much."""
     level = [str(root)]
     while level:
@@ -79,7 +85,7 @@ def _walk(root: Path, most: int, seen: list[object]) -> bool:
                 continue  # its site-packages count as such
             for entry in found:
                 name = entry.name
-                if not counts(name):
+                if not counts(name) or entry.path in skipped:
                     continue
                 if most <= 0:
                     return False

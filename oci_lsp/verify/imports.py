@@ -58,9 +58,13 @@ def scan(text: str) -> Scan:
     if len(text) > _LARGEST:
         return _scan_edge(text)
     try:
-        tree = ast.parse(text)
+        return _scan_tree(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return _scan_edge(text)
+
+
+def _scan_tree(text: str) -> Scan:
+    tree = ast.parse(text)
     certain: list[Wanted] = []
     possible: list[Wanted] = []
     for node, inner in _walk(tree.body, inner=False):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from oci_lsp.errors import InterpreterError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import outside, remedies
+from oci_lsp.verify import mend, outside
 
 _VENVS = (".venv", "venv", ".env", "env", ".conda")
 _PARTS = ("bin", "lib", "lib64", "include", "share", "ssl", "pyvenv.cfg")
@@ -46,7 +46,7 @@ def find_interpreter(root: Path, settings: VerifySettings) -> Path:
         if found := _python(prefix):
             return found
     for prefix in own:
-        raise InterpreterError(f"{prefix} is broken: {_fault(prefix)}", remedies.recreate(prefix))
+        raise InterpreterError(f"{prefix} is broken: {_fault(prefix)}", mend.recreate(prefix))
     for prefix in _elsewhere(root):
         if found := _python(prefix):
             return found
@@ -113,7 +113,7 @@ def _from_setting(root: Path, setting: str) -> Path:
         if (prefix / "pyvenv.cfg").is_file():
             raise InterpreterError(
                 f"verify.interpreter: {prefix} is broken: {_fault(prefix)}",
-                remedies.recreate(prefix),
+                mend.recreate(prefix),
             )
         raise InterpreterError(
             f"verify.interpreter: {path} is not a Python interpreter",

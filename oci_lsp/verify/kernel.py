@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ import psutil
 
 from oci_lsp.errors import InterpreterError, SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import remedies, sandbox, wire, workspace
+from oci_lsp.verify import layer, mend, sandbox, wire, workspace
 from oci_lsp.verify.preload import Preload
 from oci_lsp.verify.printed import Printed
 
@@ -39,7 +38,11 @@ _ARGV = [
 
 @dataclass(frozen=True)
 class Plan:
-    """How kernels of one project are isolated; `bwrap` None means reduced isolation."""
+    """How kernels of one project are isolated; `bwrap` None means reduced isolation.
+
+    `note` tells what is less than the full isolation and why, `advice` what to do; else empty.
+    `foreign`: something in the project belongs to another user or group.
+    """
 
     root: Path
     settings: VerifySettings
@@ -47,6 +50,9 @@ class Plan:
     readable: tuple[Path, ...]
     bwrap: Path | None
     overlay: bool
+    note: str = ""
+    advice: str = ""
+    foreign: bool = False
 
     @property
     def copies(self) -> bool:
@@ -85,6 +91,8 @@ class Kernel:
         self._client: Any = None
         self._copy: Path | None = None
         self._copying: asyncio.Future[None] | None = None
+        self._copies: Path | None = None
+        self._states: dict[Path, layer.State] = {}
         self._printed = Printed()
 
     @property
@@ -101,6 +109,11 @@ class Kernel:
         provisioner = self._manager.provisioner if self._manager is not None else None
         process = provisioner.process if provisioner is not None else None
         return process is not None and process.poll() is None
+
+    @property
+    def current(self) -> bool:
+        """Whether what it holds copies of is still as it was."""
+        return layer.is_current(self._states)
 
     # -- start -----------------------------------------------------------------------------
 
@@ -140,7 +153,8 @@ class Kernel:
         await asyncio.to_thread(_import_jupyter)
         self._manager = _manager(ipc, prefix, contained=plan.bwrap is not None)
         await self._manager.start_kernel(
-            env=sandbox.environment(plan.settings),
+            env=sandbox.environment(plan.settings)
+            | ({sandbox.MARK: str(self._folder)} if plan.bwrap is None else {}),
             cwd=str(self.root),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=self._printed.write,
@@ -159,7 +173,7 @@ class Kernel:
             "strict": strict,
             "scratch": sandbox.SCRATCH if strict else str(scratch),
             "capture": sandbox.CAPTURE if strict else str(scratch),
-            "disk": [str(self._folder)] if plan.copies else [],
+            "disk": [str(self._copies), str(self._folder)] if plan.copies else [],
             "environment": {} if strict else {"TMPDIR": str(_made(self._folder / "tmp"))},
             "memory_mb": plan.settings.memory_mb,
             "processes": plan.settings.processes,
@@ -174,7 +188,8 @@ class Kernel:
         plan = self._plan
         assert self._folder is not None
         if plan.copies:
-            self._copy = self._folder / plan.root.name
+            self._copies = await asyncio.to_thread(workspace.copy_folder, self._folder)
+            self._copy = self._copies / plan.root.name
             copying = asyncio.to_thread(
                 workspace.copy_project,
                 plan.root,
@@ -186,10 +201,13 @@ class Kernel:
             await asyncio.shield(self._copying)
         if plan.bwrap is None:
             return []
-        layer = self._folder / "layer" if self.layered and plan.overlay else None
-        if layer is not None:
-            await asyncio.to_thread(workspace.make_layer, plan.root, layer, self.layered)
-        layout = sandbox.Layout(plan.root, ipc, plan.readable, copy=self._copy, layer=layer)
+        needed = plan.overlay and (self.layered or plan.foreign)
+        above = self._folder / "layer" if needed else None
+        if above is not None:
+            self._states = await asyncio.to_thread(
+                layer.make, plan.root, above, self.layered, wide=plan.foreign
+            )
+        layout = sandbox.Layout(plan.root, ipc, plan.readable, copy=self._copy, layer=above)
         return sandbox.command(plan.bwrap, layout, plan.settings)
 
     async def _connect(self, ipc: Path) -> None:
@@ -220,7 +238,7 @@ class Kernel:
             case "no_pytest":
                 raise InterpreterError(
                     f"{python} has no pytest",
-                    f"Run `{remedies.install_command(python, self._plan.root)}`.",
+                    f"Run `{mend.install_command(python, self._plan.root)}`.",
                 )
             case "too_old":
                 raise InterpreterError(
@@ -230,12 +248,12 @@ class Kernel:
             case "broken":
                 raise InterpreterError(
                     f"{python} does not start: {hello['output'].strip() or 'no answer'}",
-                    remedies.recreate(python.parent.parent),
+                    mend.recreate(python.parent.parent),
                 )
         if int(hello["pytest"].partition(".")[0]) < 7:
             raise InterpreterError(
                 f"{python} has pytest {hello['pytest']}; 7 or newer is needed",
-                f"Run `{remedies.install_command(python, self._plan.root, upgrade=True)}`.",
+                f"Run `{mend.install_command(python, self._plan.root, upgrade=True)}`.",
             )
 
     def _log(self) -> str:
@@ -298,7 +316,9 @@ class Kernel:
         if self._copying is not None:
             await asyncio.wait([self._copying])
         if self._folder is not None:
-            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            await asyncio.to_thread(workspace.remove, self._folder)
+        if self._copies is not None:
+            await asyncio.to_thread(workspace.remove, self._copies)
 
 
 def tree_bytes(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""What a sandbox hides: secrets in the home, other programs' sockets, devices that are no test's."""
+"""What a sandbox hides: secrets in the home, other programs' sockets, most devices."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ MACHINE = tuple(
 )
 EMPTIED = ("/tmp", "/run", "/var/tmp")  # noqa: S108 - replaced by fresh ones
 
-# What `verify.devices` opens: processors, cameras, sound, boards and serial lines. Disks, terminals,
-# keyboards, the machine's memory and the like stay out.
+# What `verify.devices` opens: processors, cameras, sound, boards and serial lines. Disks,
+# terminals, keyboards, the machine's memory and the like stay out.
 _DEVICES = re.compile(
     r"nvidia|nvhost|nvmap|nvgpu|dri$|kfd$|dxg$|accel|kvm$|mali|davinci|devmm_svm|hisi_hdc|neuron"
     r"|habanalabs|hl\d|apex_|tenstorrent|infiniband$|dma_heap$|snd$|video\d|media\d|v4l|bus$"

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from oci_lsp.errors import SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import confirm, feedback, hints, interpreter, isolation, wire, workspace
+from oci_lsp.verify import confirm, feedback, hints, interpreter, isolation, layer, wire
 from oci_lsp.verify.isolation import Consent
 from oci_lsp.verify.kernel import Kernel, KernelGoneError, Plan
 from oci_lsp.verify.standby import Need, Standbys
@@ -74,6 +74,16 @@ class Verifier:
     def standbys_taken(self) -> int:
         """How many runs, or parts of runs, found a kernel that was started ahead."""
         return self._standbys.taken
+
+    @property
+    def note(self) -> str:
+        """What is less than the full isolation, and why; empty: nothing, or not known yet."""
+        return self._plan.note if self._plan is not None else ""
+
+    @property
+    def advice(self) -> str:
+        """What to do to have the full isolation; empty where `note` is."""
+        return self._plan.advice if self._plan is not None else ""
 
     async def prepare(self, sources: Iterable[Path] = ()) -> None:
         """Start standby kernels up to `verify.standby`; they start while the caller goes on.
@@ -139,8 +149,10 @@ class Verifier:
 
     async def _take(self, run: Run) -> Kernel:
         plan = await self._decide()
-        layered = workspace.foreign(self.root, run.files) if plan.overlay else frozenset()
-        return await self._standbys.take(plan, Need(run.files, _seeds(run, self.root), layered))
+        layered = layer.foreign(self.root, run.files) if plan.overlay else frozenset()
+        candidate = run.candidate.path if run.candidate is not None else None
+        need = Need(run.files, _seeds(run, self.root), layered, candidate)
+        return await self._standbys.take(plan, need)
 
     def _checked(self, run: Run) -> Run:
         """The run with real paths; buffers outside of the project are left out."""

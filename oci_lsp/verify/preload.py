@@ -6,12 +6,15 @@ them, nor what tests configure before they import it, nor what they look up in `
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from oci_lsp import paths
+from oci_lsp.errors import OciError
 from oci_lsp.verify import freshness, imports
 from oci_lsp.verify.environment import Environment
 from oci_lsp.verify.freshness import Fingerprint
@@ -88,32 +91,45 @@ class Planner:
         self._root = root
         self._python = python
         self._environment: Environment | None = None
-        self._files: tuple[Path, ...] = ()
+        self._files: dict[Path, None] = {}
         self._plans: dict[object, Preload] = {}
         self._scans: dict[object, Scan] = {}
 
-    def look(self) -> Fingerprint:
-        """The project's present state."""
-        if self._environment is None:
-            self._environment = Environment.of(self._python, self._root)
-        environment = self._environment
-        return freshness.look(self._root, environment.packages, environment.linked, self._files)
+    def find(self, files: Mapping[Path, str], seeds: Iterable[Path]) -> tuple[Fingerprint, Preload]:
+        """The project's present state, and what runs of the seeds import at it.
 
-    def plan(self, state: Fingerprint, files: Mapping[Path, str], seeds: Iterable[Path]) -> Preload:
-        """What runs of the seeds (tests and the module under test) import, at `state`.
-
-        `files` are texts that are laid over the project.
+        Args:
+            files: texts that are laid over the project.
+            seeds: the tests' files and the one under test.
         """
         seeds = tuple(dict.fromkeys(seeds))
-        laid = {path: imports.essence(text) for path, text in files.items()}
-        key = (state.digest, tuple(laid.items()), seeds)
-        if key not in self._plans:
-            if len(self._plans) > 64:
-                self._plans.clear()
+        laid = tuple((path, imports.essence(text)) for path, text in files.items())
+        while True:
+            state = self._look()
+            key = (state.digest, laid, seeds)
+            if key in self._plans:
+                return state, self._plans[key]
+            environment = Environment.of(self._python, self._root)
+            found = self._found(environment, files, seeds)
+            was_looked_at = state.complete or set(found.files) <= self._files.keys()
+            if was_looked_at and environment == self._environment:
+                if len(self._plans) > 64:
+                    self._plans.clear()
+                self._plans[key] = found
+                return state, found
+            # The state must be one of all that the plan was made from.
+            self._environment = environment
+            if len(self._files) > 8 * _MOST_FILES:
+                self._files.clear()
+            self._files |= dict.fromkeys(found.files)
+
+    def _look(self) -> Fingerprint:
+        if self._environment is None:
             self._environment = Environment.of(self._python, self._root)
-            self._plans[key] = self._found(self._environment, files, seeds)
-            self._files = self._plans[key].files
-        return self._plans[key]
+        folders = self._environment
+        return freshness.look(
+            self._root, folders.packages, folders.linked, self._files, _our_folders()
+        )
 
     def _found(
         self, environment: Environment, files: Mapping[Path, str], seeds: Iterable[Path]
@@ -172,7 +188,7 @@ class _Reading:
 
     def read(self, seeds: Iterable[Path]) -> None:
         """Read the seeds, the configuration that is in force for them, and what they import."""
-        seeds = [path for path in seeds if path.suffix == ".py"]
+        seeds = list(seeds)
         folders = dict.fromkeys(
             folder for path in seeds for folder in reversed(_steps(self._root, path.parent))
         )
@@ -252,6 +268,15 @@ class _Reading:
             return path.read_text("utf-8", "replace") if path.stat().st_size < 500_000 else ""
         except OSError:
             return ""
+
+
+def _our_folders() -> list[Path]:
+    """Those that we write to ourselves: the project may be a folder above them."""
+    found = []
+    for folder in (paths.runtime_dir, paths.state_dir, paths.cache_dir):
+        with contextlib.suppress(OciError):
+            found.append(folder().resolve())
+    return found
 
 
 def _steps(root: Path, folder: Path) -> list[Path]:

@@ -1,13 +1,11 @@
-"""The bubblewrap sandbox: its command line, and whether this machine can have one."""
+"""The bubblewrap sandbox: its command line."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +21,10 @@ _ALLOWED = frozenset(
 )
 SCRATCH = "/run/oci"
 CAPTURE = "/run/oci/capture"
+# Names a kernel's folder in the environment of its processes, where no pid namespace holds them.
+MARK = "OCI_LSP_KERNEL"
 CAPTURE_BYTES = 16 << 20
 _MASK_BYTES = str(1 << 20)
-_PROBE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,12 @@ def environment(settings: VerifySettings) -> dict[str, str]:
 
 
 def find_bwrap() -> list[Path]:
-    """Bubblewrap programs to try: the system's (it may have an AppArmor profile), the wheel's."""
+    """Bubblewrap programs to try: the system's (it may have an AppArmor profile), the wheel's.
+
+    `OCI_LSP_BWRAP` names the only one to try instead.
+    """
+    if only := os.environ.get("OCI_LSP_BWRAP"):
+        return [Path(only).expanduser()]
     found = []
     if system := shutil.which("bwrap"):
         found.append(Path(system))
@@ -139,56 +143,3 @@ def _project(layout: Layout) -> list[str]:
 
 def _within(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
-
-
-async def probe(bwrap: Path, layout: Layout, settings: VerifySettings) -> str:
-    """Start a Python in the sandbox; what went wrong, or an empty string."""
-    program = [sys.executable, "-I", "-S", "-c", "open('.oci-lsp-probe', 'w').close()"]
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command(bwrap, layout, settings),
-            *program,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment(settings),
-        )
-    except OSError as error:
-        return str(error)
-    try:
-        _, errors = await asyncio.wait_for(process.communicate(), _PROBE_SECONDS)
-    except TimeoutError:
-        return f"no answer within {_PROBE_SECONDS:g} s"
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode == 0:
-        return ""
-    return errors.decode("utf-8", "replace").strip() or f"exit status {process.returncode}"
-
-
-def advice(reason: str) -> str:
-    """What to change so that a sandbox can be had."""
-    if not sys.platform.startswith("linux"):
-        return "Sandboxes need Linux (or WSL2)."
-    restricted = _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1"
-    if restricted:
-        return (
-            "AppArmor restricts user namespaces here: install bubblewrap from the distribution,"
-            " or run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`."
-        )
-    if _sysctl("kernel/unprivileged_userns_clone") == "0":
-        return "Run `sudo sysctl kernel.unprivileged_userns_clone=1`."
-    if _sysctl("user/max_user_namespaces") == "0":
-        return "Run `sudo sysctl user.max_user_namespaces=15000`."
-    if "not found" in reason or not reason:
-        return "Install bubblewrap 0.11 or newer."
-    return "In a container, allow user namespaces (for Docker: a seccomp profile that has them)."
-
-
-def _sysctl(name: str) -> str:
-    try:
-        return Path("/proc/sys", name).read_text("ascii").strip()
-    except OSError:
-        return ""

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _MEGABYTE = 1 << 20
 # The next one is not started beside a test that is over at once.
 _REFILL_SECONDS = 0.3
+_UNKNOWN = Fingerprint(0, complete=False)
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,18 @@ class Need:
         files: texts that are laid over the project.
         seeds: the tests' files and the file under test.
         layered: those of the files that are of another owner than ours.
+        candidate: whose text differs from one run to the next.
     """
 
     files: Mapping[Path, str] = field(default_factory=dict)
     seeds: tuple[Path, ...] = ()
     layered: frozenset[Path] = frozenset()
+    candidate: Path | None = None
+
+    def of_any_candidate(self) -> Need:
+        """What other candidates for the same function need: one's imports are not another's."""
+        files = {path: text for path, text in self.files.items() if path != self.candidate}
+        return replace(self, files=files)
 
 
 @dataclass
@@ -82,8 +90,9 @@ class Standbys:
         """Start standbys up to `verify.standby`, for runs that import the seeds first; those that
         are no longer right are ended."""
         self._wanted = True
-        if seeds := tuple(dict.fromkeys(seeds)):
-            self._need = replace(self._need, seeds=seeds)
+        seeds = tuple(dict.fromkeys(seeds))
+        if seeds and set(seeds) != set(self._need.seeds):
+            self._need = Need(seeds=seeds, layered=self._need.layered)
         self._later(self._idle_seconds, self._end_all, plan)
         await self._fill(plan)
 
@@ -99,7 +108,7 @@ class Standbys:
             SandboxError: none starts.
             InterpreterError: the project's Python is broken or has no pytest.
         """
-        self._need = need
+        self._need = need.of_any_candidate()
         state, preload = await self._look(need)
         self._later(self._idle_seconds, self._end_all, plan)
         while self._ready:
@@ -110,7 +119,9 @@ class Standbys:
             kernel = await self._awaited(standby)
             # Its layer holds copies as old as itself: each must be written anew by this run.
             if kernel is not None and (
-                kernel.alive and need.layered <= kernel.layered <= need.files.keys()
+                kernel.alive
+                and need.layered <= kernel.layered <= need.files.keys()
+                and kernel.current
             ):
                 self._later(_REFILL_SECONDS, self._refill, plan)
                 self.taken += 1
@@ -147,6 +158,7 @@ class Standbys:
         return (
             standby.usable
             and standby.state == state
+            and state != _UNKNOWN
             # In a copy every file must be known to be what it is on disk.
             and (state.complete or not plan.copies)
             and standby.preload.serves(preload)
@@ -170,11 +182,11 @@ class Standbys:
             return await asyncio.to_thread(self._looked, need)
 
     def _looked(self, need: Need) -> tuple[Fingerprint, Preload]:
-        state = self._planner.look()
-        preload = self._planner.plan(state, need.files, need.seeds)
-        # What was read for the plan counts from now on: look with it.
-        state = self._planner.look()
-        return state, preload
+        try:
+            return self._planner.find(need.files, need.seeds)
+        except OSError as error:  # a folder that may not be looked into, say
+            _log.warning("No kernel is kept ahead: %s", error)
+            return _UNKNOWN, Preload()
 
     async def _start(self, plan: Plan, preload: Preload, layered: frozenset[Path]) -> Kernel:
         """A kernel whose imports ahead cannot be told from a run's own."""
@@ -231,7 +243,7 @@ class Standbys:
                 self._discard(one)
         self._ready = deque(kept)
         count = 0 if self._too_large else self._settings.standby
-        if plan.copies and not state.complete:
+        if (plan.copies and not state.complete) or state == _UNKNOWN:
             count = 0
         while len(self._ready) < count and not self._closed and self._wanted:
             task = asyncio.create_task(self._start_small(plan, preload, self._need.layered))

@@ -46,6 +46,8 @@ class Run:
         node_ids: pytest node ids, relative to the root, with forward slashes.
         snippets: run in the globals of the module at `snippet_path`.
         candidate: what must be entered; None: the run is not about one function.
+        original: the text of the candidate's file before the candidate: what it does, the candidate
+            may go on to do. None: what is on the disk.
         timeout: seconds from the start of pytest.
         confirm: a pass must hold once more with the tests renamed and in reverse order.
     """
@@ -55,6 +57,7 @@ class Run:
     snippets: tuple[Snippet, ...] = ()
     snippet_path: Path | None = None
     candidate: Candidate | None = None
+    original: str | None = None
     timeout: float = 30.0
     confirm: bool = False
 

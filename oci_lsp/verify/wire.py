@@ -36,6 +36,7 @@ def request(run: Run, root: Path, seen: Path, variant: Variant = "plain") -> dic
             "qualname": candidate.qualname,
             "lines": list(candidate.lines),
         },
+        "original": run.original,
         "control": variant == "control",
         "disguised": variant == "disguised",
         "moved": {} if seen == root else {str(root): str(seen)},

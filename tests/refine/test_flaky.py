@@ -58,6 +58,8 @@ async def test_a_red_that_stays_red_beside_a_flaky_one_decides(tmp_path):
 class ChangingWorld:
     """A verifier in whose world the state is another one with each run."""
 
+    note = ""
+
     def __init__(self, verifier: Verifier, state: Path, words: list[str]) -> None:
         self._verifier = verifier
         self._state = state

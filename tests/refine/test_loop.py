@@ -367,3 +367,23 @@ async def test_unsaved_buffers_are_what_is_tested(tmp_path):
         result = await solve(job, engine)
     assert result.outcome == "passed"
     assert "== 6" in engine.prompts[0]
+
+
+async def test_less_than_the_full_isolation_is_said_once(tmp_path, monkeypatch):
+    """A machine without bubblewrap: the progress tells what is done instead, the model does not."""
+    monkeypatch.setenv("OCI_LSP_BWRAP", str(tmp_path / "none"))
+    root = calc(tmp_path / "project")
+    seen: list[str] = []
+
+    def observe(event):
+        if isinstance(event, Stage):
+            seen.append(str(event))
+
+    with ScriptedEngine([wrong(0), fenced(RIGHT)]) as engine:
+        result = await solve(
+            task(root, "calc.py", "add"), engine, observe, verify={"isolation": "reduced"}
+        )
+    assert result.outcome == "passed"
+    (said,) = [words for words in seen if words.startswith("isolation")]
+    assert "reduced isolation" in said and "no such program" in said
+    assert seen.index(said) == 1

@@ -14,6 +14,17 @@ from tests.projects import write
 MATHS = """\
 from pkg.deep import digest
 
+try:
+    from nowhere import fast
+except ImportError:
+
+    def fast(x):
+        return _slow(x)
+
+
+def _slow(x):
+    return x
+
 
 def public(x):
     return _first(x)
@@ -86,7 +97,7 @@ def summed(x):
 """
 DEEP = "def digest(x):\n    return _mixed(x)\n\n\ndef _mixed(x):\n    return x\n"
 TESTS = """\
-from pkg.maths import Base, Low, Other, alias, public, summed
+from pkg.maths import Base, Low, Other, alias, fast, public, summed
 
 
 def test_public():
@@ -115,6 +126,10 @@ def test_fetch():
 
 def test_summed():
     assert summed(1) == 1
+
+
+def test_fast():
+    assert fast(1) == 1
 """
 FILE = "tests/test_maths.py"
 
@@ -144,6 +159,7 @@ def names(root: Path, qualname: str, name: str = "pkg/maths.py") -> list[str]:
         pytest.param("_second", ["test_public"], id="two hops"),
         pytest.param("_third", ["test_public"], id="three hops"),
         pytest.param("_fourth", [], id="too far"),
+        pytest.param("_slow", ["test_fast"], id="by what an except clause defines"),
         pytest.param("lonely", ["test_alias"], id="another name of it"),
         pytest.param("Base.size", ["test_low_size"], id="inherited"),
         pytest.param("Low._get_level", ["test_low_level"], id="a property's getter"),

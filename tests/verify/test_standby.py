@@ -112,6 +112,18 @@ async def test_caches_and_editors_spare_copies_end_no_standby(project: Project):
         assert verifier.standbys_taken == 1
 
 
+async def test_a_candidate_that_imports_more_takes_the_standby(project: Project):
+    """And the next standby is not one for that candidate alone."""
+    installed = Installed(project.root / ".venv")
+    installed.install("bulky", "")
+    project.set(standby=1, interpreter=str(installed.folder))
+    async with project.verifier() as verifier:
+        for text in (f"import bulky\n{GOOD}", GOOD):
+            await prepared(project, verifier)
+            assert (await verifier.run(project.a_run(text))).verdict == "passed"
+        assert verifier.standbys_taken == 2
+
+
 async def test_each_standby_serves_one_run(project: Project):
     project.set(standby=2)
     project.write(

@@ -42,7 +42,7 @@ def planned(project: Project, installed: Installed, **laid: str) -> Preload:
     planner = Planner(project.root, installed.folder / "bin/python")
     files = {project.root / f"{name}.py": text for name, text in laid.items()}
     seeds = [project.root / "calc.py", project.root / "tests/test_calc.py"]
-    return planner.plan(planner.look(), files, seeds)
+    return planner.find(files, seeds)[1]
 
 
 # -- with real kernels -------------------------------------------------------------------------

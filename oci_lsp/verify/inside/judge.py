@@ -95,7 +95,7 @@ def _collected(
     if not run.of("collected"):
         return "broken", "pytest collected nothing."
     left_out = {node_id for event in run.of("deselected") for node_id in event["ids"]}
-    missing = [t["id"] for t in tests if t["outcome"] == "missing"]
+    missing = [t["id"] for t in tests if t["outcome"] == "missing" and t["message"] != "not run"]
     if missing and any(_belongs(node_id, missing[0]) for node_id in left_out):
         return "failed", f"{missing[0]} was deselected by the project's pytest options."
     if missing:
@@ -109,20 +109,34 @@ def _outcome(
     request: Mapping[str, Any], run: RunRecord, tests: list[dict[str, Any]]
 ) -> tuple[str, str]:
     bad = [test for test in tests if test["outcome"] != "passed"]
+    if unfair := _unfair(run):
+        return "failed", unfair
     if bad:
         counted = f"{len(bad)} of {len(tests)} tests did not pass" if len(tests) > 1 else ""
         first = f"{bad[0]['id']}: {bad[0]['message'] or bad[0]['outcome']}"
         return "failed", f"{counted}; {first}" if counted else first
-    changed = run.changed + [name for event in run.of("integrity") for name in event["changed"]]
-    if changed:
-        return "failed", f"The run changed what tests it: {', '.join(changed[:5])}."
     if stray := run.of("stray_failure"):
         return "failed", stray[0]["message"]
-    if not run.of("integrity"):
+    if not run.of("words"):
         return "failed", "The run did not report to its end."
     if request["candidate"] is not None and not any(e["entered"] for e in run.of("probe")):
         return "vacuous", f"The tests passed without calling {request['candidate']['qualname']}."
     return "passed", f"{len(tests)} test{'s' if len(tests) > 1 else ''} passed."
+
+
+def _unfair(run: RunRecord) -> str:
+    """How the candidate gamed its tests, a sentence; empty: not as far as was seen."""
+    changed = run.changed + [name for event in run.of("integrity") for name in event["changed"]]
+    changed = list(dict.fromkeys(changed))
+    if changed:
+        return f"The run changed what tests it: {', '.join(changed[:5])}."
+    reached = list(dict.fromkeys(event["what"] for event in run.of("tampered")))
+    if reached:
+        return f"The function reached for what tests it: {', '.join(reached[:5])}."
+    words = list(dict.fromkeys(word for event in run.of("words") for word in event["found"]))
+    if words:
+        return f"The function names what tests it: {', '.join(words[:5])}."
+    return ""
 
 
 # -- tests -----------------------------------------------------------------------------------

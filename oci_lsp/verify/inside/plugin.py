@@ -3,22 +3,31 @@
 import os
 import tempfile
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Dict, Generator, List, Optional
 
 import pytest
 
-from . import explain, reorder, snippets
+from . import explain, reorder, snippets, words
 from .channel import Channel
 from .integrity import Integrity
 from .probe import Probe
+from .sentinel import Sentinel, Suspects
 
 
-def run(request: Dict[str, Any], channel: Channel) -> int:
+def run(
+    request: Dict[str, Any],
+    channel: Channel,
+    suspects: Suspects,
+    integrity: Integrity,
+    modules: List[ModuleType],
+) -> int:
     """Run pytest over the request's tests; returns pytest's exit status, which proves nothing."""
     from _pytest.config import ConftestImportFailure, _prepareconfig
 
     tempfile.tempdir = request["capture"]
-    plugin = Plugin(request, channel)
+    plugin = Plugin(request, channel, suspects, integrity)
+    integrity.guard(suspects.owns, modules, plugin.parts())
     try:
         config = _prepareconfig(_arguments(request), [plugin])
     except ConftestImportFailure as error:
@@ -71,15 +80,30 @@ def _nearest(root: str, path: str) -> str:
 class Plugin:
     """Reports to the supervisor; registered as a pytest plugin under its class's name."""
 
-    def __init__(self, request: Dict[str, Any], channel: Channel) -> None:
+    def __init__(
+        self,
+        request: Dict[str, Any],
+        channel: Channel,
+        suspects: Suspects,
+        integrity: Integrity,
+    ) -> None:
         self._request = request
         self._channel = channel
         self._root = request["root"]
-        self._probe = Probe(request["candidate"])
-        self._integrity = Integrity()
+        self._probe = Probe(request["candidate"], suspects)
+        self._integrity = integrity
+        self._sentinel = Sentinel(suspects, self._tell_of_a_look)
         self._ids: Dict[int, str] = {}
         self._failed = False
+        self._words = words.new_words(request)
         self.explainer = explain.Explainer(self._root, request["candidate"])
+
+    def parts(self) -> List[Any]:
+        """This and the objects that it relies on."""
+        return [self, self._channel, self._integrity, self._probe, self._sentinel]
+
+    def _tell_of_a_look(self, what: str) -> None:
+        self._channel.send("tampered", what=what)
 
     # -- collection ------------------------------------------------------------------------
 
@@ -87,6 +111,7 @@ class Plugin:
     def pytest_load_initial_conftests(self) -> None:
         """Capture files are open by now: temporary files may go where they always go."""
         tempfile.tempdir = None
+        self._sentinel.start()
         if Probe.IS_CHEAP:
             self._probe.start()
 
@@ -137,7 +162,8 @@ class Plugin:
             self._ids = {id(item): self._identify(item) for item in session.items}
             reorder.disguise(session.items)
         ids = [self._identify(item) for item in session.items]
-        self._integrity.remember(dict(zip(ids, session.items)))
+        self._integrity.remember(dict(zip(ids, session.items)), session)
+        self._sentinel.know(session.items)
         self._channel.send("collected", ids=ids)
         # Explanations are not to be truncated; asked for on the command line, it would make
         # plugins print long headers.
@@ -163,7 +189,19 @@ class Plugin:
     def pytest_runtest_protocol(self, item: Any) -> None:
         """Tell that a test begins, so that a time-out can name it."""
         self.explainer.forget()
+        self._integrity.before_test(item)
         self._channel.send("start", id=self._identify(item))
+
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: Any) -> Generator[None, Any, None]:
+        """Look at pytest directly after the test's function, before any of pytest goes on."""
+        # What is called afterwards is taken now, into this frame, where nobody else reaches.
+        after_call, send = self._integrity.after_call, self._channel.send
+        self._integrity.before_call(item)
+        yield
+        found = after_call(item)
+        if found:
+            send("integrity", changed=found)
 
     def pytest_assertrepr_compare(self, op: str, left: Any, right: Any) -> None:
         """Remember the values of the comparison that failed."""
@@ -193,6 +231,10 @@ class Plugin:
             output=explain.cut(_output(report), 8000) if report.outcome == "failed" else "",
             **fields,
         )
+        if report.when == "teardown":
+            found = self._integrity.after_test()
+            if found:
+                self._channel.send("integrity", changed=found)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """A failure reported past pytest_runtest_makereport (some plugins do) counts as well."""
@@ -209,7 +251,8 @@ class Plugin:
         """Tell what the run left behind; every test is torn down, only summaries would follow."""
         self._probe.stop()
         self._channel.send("probe", entered=self._probe.entered)
-        self._channel.send("integrity", changed=self._integrity.changed())
+        self._channel.send("integrity", changed=[*self._integrity.changed(), *self._probe.found])
+        self._channel.send("words", found=self._words)
         self._channel.send("end", status=int(exitstatus), error="")
 
 

@@ -1,11 +1,20 @@
 """The probe: tells whether the candidate's code was entered, at next to no cost."""
 
 import os
+import re
 import sys
 import threading
 from types import CodeType
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
+from .returned import pliable
+from .sentinel import Suspects
+
+_LOOKS = 100  # returns of the candidate that are looked at
+_COMPARING = re.compile(
+    r"__(?:eq|ne|lt|le|gt|ge|contains|getattribute)__|\bANY\b|\btype\(|\b(?:exec|eval|setattr)\("
+    r"|\bmake_class\b|\bMagicMock\b"
+)
 _TOOL_IDS = (4, 3, 5, 2)  # 0 and 1 are for debuggers and coverage
 
 
@@ -16,8 +25,14 @@ class Probe:
     # twice as long. What is entered at import only is then left to the negative control.
     IS_CHEAP = sys.version_info >= (3, 12)
 
-    def __init__(self, candidate: Optional[Dict[str, Any]]) -> None:
+    def __init__(self, candidate: Optional[Dict[str, Any]], suspects: Suspects) -> None:
         self.entered = False
+        self.found: List[str] = []
+        self._suspects = suspects
+        self._returns = 0
+        self._code: Optional[CodeType] = None
+        # Below Python 3.12 returned values are looked at only where a word makes it worth while.
+        self._waits = self.IS_CHEAP or (candidate is not None and _compares(candidate, suspects))
         self._started = False
         self._candidate = candidate
         self._tool: Optional[int] = None
@@ -44,6 +59,9 @@ class Probe:
             return
         if sys.version_info >= (3, 12):
             if self._tool is not None:
+                if not self._is_watching():
+                    self.found.append("sys.monitoring")
+                    return
                 sys.monitoring.set_events(self._tool, 0)
                 sys.monitoring.free_tool_id(self._tool)
                 self._tool = None
@@ -63,14 +81,27 @@ class Probe:
             )
         return self._files[name]
 
-    def _profile(self, frame: Any, event: str, _arg: Any) -> None:
-        if self.entered:
+    def _profile(self, frame: Any, event: str, arg: Any) -> None:
+        if self.entered and not self._waits:
             # Each thread has its own hook: it takes itself out.
             sys.setprofile(None)
-        elif event == "call" and self._matches(frame.f_code):
+        elif event == "call" and not self.entered and self._matches(frame.f_code):
             self.entered = True
-            threading.setprofile(None)
-            sys.setprofile(None)
+            if not self._waits:
+                threading.setprofile(None)
+                sys.setprofile(None)
+        elif event == "return" and self._waits and self._matches(frame.f_code):
+            self._look_at(arg)
+
+    def _look_at(self, value: Any) -> None:
+        """At what the candidate returned, the first times."""
+        self._returns += 1
+        if self._returns > _LOOKS:
+            self._waits = False
+            return
+        wrong = pliable(value, self._suspects.owns)
+        if wrong and wrong not in self.found:
+            self.found.append(wrong)
 
     if sys.version_info >= (3, 12):
 
@@ -81,12 +112,42 @@ class Probe:
                 return  # silent: the negative control will tell
             self._tool = free[0]
             monitoring.use_tool_id(self._tool, "oci-lsp")
-            monitoring.register_callback(self._tool, monitoring.events.PY_START, self._on_start)
+            events = monitoring.events
+            monitoring.register_callback(self._tool, events.PY_START, self._on_start)
+            monitoring.register_callback(self._tool, events.PY_RETURN, self._on_return)
+            monitoring.register_callback(self._tool, events.PY_YIELD, self._on_return)
             monitoring.set_events(self._tool, monitoring.events.PY_START)
 
         def _on_start(self, code: CodeType, _offset: int) -> Any:
             if not self.entered and self._matches(code):
                 self.entered = True
+                self._code = code
                 if self._tool is not None:
+                    events = sys.monitoring.events
                     sys.monitoring.set_events(self._tool, 0)
+                    local = events.PY_RETURN | events.PY_YIELD
+                    sys.monitoring.set_local_events(self._tool, code, local)
             return sys.monitoring.DISABLE
+
+        def _on_return(self, code: CodeType, _offset: int, value: Any) -> Any:
+            self._look_at(value)
+            return None if self._waits else sys.monitoring.DISABLE
+
+        def _is_watching(self) -> bool:
+            monitoring, tool = sys.monitoring, self._tool
+            assert tool is not None
+            if monitoring.get_tool(tool) != "oci-lsp":
+                return False
+            if self._code is None:
+                return bool(monitoring.get_events(tool) & monitoring.events.PY_START)
+            return bool(monitoring.get_local_events(tool, self._code))
+
+
+def _compares(candidate: Dict[str, Any], suspects: Suspects) -> bool:
+    """Whether the file newly has words by which an object compares in its own way."""
+    try:
+        with open(candidate["path"], encoding="utf-8") as file:
+            new = set(_COMPARING.findall(file.read()))
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(new)

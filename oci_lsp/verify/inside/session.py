@@ -12,6 +12,8 @@ import warnings
 from typing import Any, Dict, List, Optional
 
 from .channel import Channel
+from .integrity import Integrity
+from .sentinel import Suspects
 
 # Imports that cost tenths of a second, and that nobody configures before the first import.
 _PRELOAD_FIRST = (
@@ -36,16 +38,21 @@ def serve(request_fd: int, event_fd: int) -> None:
     requests = os.fdopen(request_fd, "rb")
     settings = json.loads(requests.readline() or b"{}")
     _say_hello(channel)
-    channel.send("ready", refused=_preload(settings))
+    refused = _preload(settings)
+    integrity = Integrity()
+    channel.send("ready", refused=refused)
     line = requests.readline()
     if not line:
         return
+    requests.close()
     request = json.loads(line)
-    channel.nonce = request["nonce"]
+    del line
+    suspects = Suspects(request)
+    channel.seal(request.pop("nonce"), suspects.owns)
     stacks = open(request["stacks"], "wb", buffering=0)  # noqa: SIM115 - open until the end
     faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True, chain=False)
     try:
-        status = _run(request, channel)
+        status = _run(request, channel, suspects, integrity)
     except BaseException as error:
         channel.send("end", status=None, error="{}: {}".format(type(error).__name__, error))
         raise
@@ -124,9 +131,14 @@ def _is_installed(name: str) -> bool:
     return "site-packages" in parts or "dist-packages" in parts
 
 
-def _run(request: Dict[str, Any], channel: Channel) -> int:
+def _run(
+    request: Dict[str, Any], channel: Channel, suspects: Suspects, integrity: Integrity
+) -> int:
     from . import control, moves, plugin
 
+    # The candidate is not to find our modules by their names.
+    ours = [name for name in sys.modules if name.partition(".")[0] == __package__]
+    modules = [sys.modules.pop(name) for name in ours]
     root = request["root"]
     _activate()
     os.chdir(root)
@@ -136,7 +148,7 @@ def _run(request: Dict[str, Any], channel: Channel) -> int:
     importlib.invalidate_caches()
     if request["control"]:
         control.disable(request["candidate"])
-    return plugin.run(request, channel)
+    return plugin.run(request, channel, suspects, integrity, modules)
 
 
 def _activate() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -20,10 +21,12 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from oci_lsp.verify.inside import judge, usage, watch
+from oci_lsp.verify.inside.seal import seal
 
 _DRIVER = Path(__file__).with_name("driver.py")
 _HELLO_SECONDS = 30.0
@@ -56,7 +59,7 @@ class Driver:
     settings: Mapping[str, Any]
     buffer: bytearray = field(default_factory=bytearray)
     read: int = 0
-    sequence: int = 0
+    seal: str = ""
     is_ready: bool = False
 
     def receive(self, seconds: float) -> bool:
@@ -74,18 +77,19 @@ class Driver:
         """The next whole event, or None if more bytes are needed.
 
         Raises:
-            ValueError: not what the driver sends: wrong nonce, number or form.
+            ValueError: not what the driver sends: wrong seal or form.
         """
-        line, newline, rest = self.buffer.partition(b"\n")
+        line, newline, rest = map(bytes, self.buffer.partition(b"\n"))
         if self.read > _STREAM_LIMIT:
             raise ValueError("too many events")
         if not newline:
             return None
-        self.buffer = rest
-        event = json.loads(line)
-        if event["nonce"] != nonce or event["sequence"] != self.sequence:
-            raise ValueError(f"unexpected event {event['sequence']}")
-        self.sequence += 1
+        self.buffer = bytearray(rest)
+        mark, _, payload = line.partition(b" ")
+        self.seal = seal(nonce, self.seal, payload)
+        if not hmac.compare_digest(mark, self.seal.encode("ascii")):
+            raise ValueError("a line without its seal")
+        event = json.loads(payload)
         assert isinstance(event, dict)
         return event
 
@@ -177,6 +181,8 @@ def verify(text: str) -> Reply:
     assert _driver is not None and _driver.is_ready
     request = json.loads(text)
     settings = _driver.settings
+    if request["candidate"] is not None and request["original"] is None:
+        request["original"] = _text(request["candidate"]["path"])
     try:
         for path, content in request["files"].items():
             lay(Path(path), content)
@@ -193,6 +199,13 @@ def verify(text: str) -> Reply:
     ]
     run.printed = _output(settings)
     return Reply(judge.judge(request, run))
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def lay(path: Path, content: str) -> None:
@@ -237,24 +250,25 @@ def _digests(paths: list[str]) -> dict[str, str]:
         try:
             with _opened(Path(path)) as file:
                 size = os.fstat(file.fileno()).st_size
-                digest = hashlib.file_digest(file, "sha256") if size <= _FILE_LIMIT else None
-                found[path] = digest.hexdigest() if digest else f"{size} bytes"
+                large = size > _FILE_LIMIT
+                content = str(size).encode() if large else file.read(_FILE_LIMIT + 1)
+                found[path] = hashlib.sha256(content).hexdigest()
         except OSError:
             found[path] = ""
     return found
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     """A file of the run's, open for reading: never a pipe or a device, which may have no end.
 
     Raises:
         OSError: it is no regular file, or cannot be read.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise OSError(f"{path} is no file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
@@ -264,8 +278,8 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
     sent = {
         key: request[key]
         for key in (
-            *("node_ids", "snippets", "snippet_path"),
-            *("candidate", "control", "disguised", "moved"),
+            *("node_ids", "snippets", "snippet_path", "candidate", "original"),
+            *("control", "disguised", "moved"),
         )
     }
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.verify.watching import snapshot
 
@@ -73,9 +73,9 @@ class Bait:
         folder.mkdir(exist_ok=True)
         return folder / name
 
-    def _listen(self, family: int, address: object) -> object:
+    def _listen(self, family: int, address: Any) -> Any:
         server = socket.socket(family)
-        server.bind(address)  # type: ignore[arg-type]
+        server.bind(address)
         server.listen()
         server.setblocking(False)
         self._listening.append(server)
@@ -145,16 +145,7 @@ def _a_key() -> int:
         return 0
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall(numbers[1], 1, None)  # a session keyring of our own
-    return max(0, libc.syscall(numbers[0], b"user", b"oci-lsp-rage", b"secret", 6, -3))
-
-
-def files_of(folder: Path) -> dict[str, str]:
-    """Digests of a folder's files by relative name."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    return max(0, int(libc.syscall(numbers[0], b"user", b"oci-lsp-rage", b"secret", 6, -3)))
 
 
 def becomes(condition, seconds: float) -> bool:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the table holds code as candidates write it
 """The table's second half: candidates that reach for what is not theirs."""
 
 from __future__ import annotations
@@ -286,7 +287,6 @@ FILES = (
         cached = importlib.util.cache_from_source(str(HERE / 'candidate.py'))
         py_compile.compile(str(HERE / 'evil.py'), cached)
         """,
-        reduced=True,
     ),
     Row(
         "the whole project deleted",

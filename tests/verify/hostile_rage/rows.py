@@ -198,7 +198,7 @@ BOMBS = (
             ("the hidden home", "BAIT['home'] + '/.ssh/x'"),
         ]
     ),
-    Row("a sparse file of a terabyte", "open(HERE / 'x', 'wb').truncate(1 << 40)", reduced=False),
+    Row("a sparse file of a terabyte", "open(HERE / 'x', 'wb').truncate(1 << 40)"),
     Row(
         "as many files as can be",
         """
@@ -209,7 +209,6 @@ BOMBS = (
         """,
         ("crashed", "failed", "timed_out"),
         timeout=SHORT,
-        reduced=True,
     ),
     Row(
         "folders without a bottom",
@@ -270,7 +269,6 @@ OUTPUT = (
         "raise ValueError('x' * (30 << 20))",
         ("failed",),
         ("ValueError",),
-        reduced=True,
     ),
 )
 
@@ -289,7 +287,6 @@ LOOPS = (
         """,
         LATE,
         timeout=SHORT,
-        reduced=True,
     ),
     Row(
         "every signal blocked",
@@ -323,7 +320,7 @@ SIGNALS = (
     Row(
         "kills process 1",
         """
-        for number in signal.valid_signals(): 
+        for number in signal.valid_signals():
             try: os.kill(1, number)
             except OSError: pass
         """,
@@ -381,7 +378,6 @@ LEFT_BEHIND = (
     Row(
         "a child that keeps the captured output",
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])",
-        reduced=True,
     ),
     Row(
         "children without a name, stopped",
@@ -389,6 +385,5 @@ LEFT_BEHIND = (
         pid = forked(lambda: time.sleep(600))
         os.kill(pid, signal.SIGSTOP)
         """,
-        reduced=True,
     ),
 )
