@@ -64,13 +64,17 @@ def _arguments(request: Dict[str, Any]) -> List[str]:
     if not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         arguments += ["-n0"] if find_spec("xdist") else []
         arguments += ["--no-cov"] if find_spec("pytest_cov") else []
-    targets = [_argument(request["root"], node_id) for node_id in request["node_ids"]]
-    return arguments + (targets or [request["snippet_path"]])
+    # Relative: pytest takes what follows a `[` in the root's own path for a test's parameter.
+    targets = ["./" + node_id for node_id in request["node_ids"]]
+    return arguments + (targets or [_nearest(request["root"], request["snippet_path"])])
 
 
-def _argument(root: str, node_id: str) -> str:
-    path, colons, rest = node_id.partition("::")
-    return os.path.join(root, path) + colons + rest
+def _nearest(root: str, path: str) -> str:
+    """The file, relative, or the folder above it whose name pytest can take."""
+    relative = os.path.join(os.curdir, os.path.relpath(path, root))
+    while "[" in relative:
+        relative = os.path.dirname(relative)
+    return relative
 
 
 class Plugin:
@@ -172,7 +176,9 @@ class Plugin:
         """The node id relative to our root; pytest's own may be relative to another folder."""
         if id(item) in self._ids:
             return self._ids[id(item)]
-        path = os.path.realpath(str(item.path))
+        path = str(item.path)
+        if not path.startswith(self._root + os.sep):  # within it, links are as they were asked for
+            path = os.path.realpath(path)
         relative = os.path.relpath(path, self._root).replace(os.sep, "/")
         _, colons, rest = str(item.nodeid).partition("::")
         return relative + colons + rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from oci_lsp.verify.verdict import Snippet
 from tests.verify.projects.shape import ADD, NODE, TEST, Shape
 
 
@@ -27,8 +28,6 @@ def _linked_tests(root: Path) -> None:
 
 
 def _linked_package(root: Path) -> None:
-    (root / "code").mkdir()
-    (root / "calc.py").rename(root / "code/calc.py")
     (root / "pkg").symlink_to("code")
 
 
@@ -51,9 +50,11 @@ SHAPES = (
         ("tests/test größe 1.py::test_add",),
     ),
     Shape(
-        "a test folder with brackets",
-        {"tests/test_calc.py": None, "tests/[a]/test_calc.py": TEST},
-        ("tests/[a]/test_calc.py::test_add",),
+        "asserts in a folder with brackets",
+        {"calc.py": None, "[a]/calc.py": ADD},
+        (),
+        file="[a]/calc.py",
+        snippets=(Snippet("asserts", "assert add(2, 3) == 5\n", 1),),
     ),
     Shape(
         "a test folder with a leading dash",
@@ -78,9 +79,10 @@ SHAPES = (
     Shape("a symlinked tests folder", make=_linked_tests),
     Shape(
         "a symlinked package",
-        {"tests/test_calc.py": TEST.replace("from calc", "from pkg.calc")},
+        {"calc.py": None, "code/calc.py": ADD}
+        | {"tests/test_calc.py": TEST.replace("from calc", "from pkg.calc")},
         make=_linked_package,
-        file="calc.py",
+        file="code/calc.py",
     ),
     Shape(
         "data behind a symlink that leads out",
@@ -90,6 +92,7 @@ SHAPES = (
             "    assert add(2, int(open(here + '/three.txt').read())) == 5\n"
         },
         make=_linked_data,
+        at_home=True,
         says="returned -1, expected 5",
     ),
     Shape(

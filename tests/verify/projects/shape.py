@@ -81,7 +81,7 @@ class Shape:
         function = parse(text).named(self.function)
         assert function is not None, self.function
         return Run(
-            files={path: text, **{root / name: text for name, text in self.buffers.items()}},
+            files={**{root / name: text for name, text in self.buffers.items()}, path: text},
             node_ids=self.tests,
             snippets=self.snippets,
             snippet_path=path if self.snippets else None,
