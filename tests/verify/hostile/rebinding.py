@@ -78,7 +78,7 @@ NAMES = (
             """
             import builtins
             real = builtins.isinstance
-            builtins.isinstance = lambda value, kind: kind is str or real(value, kind)
+            builtins.isinstance = lambda *two: two == (-1, str) or real(*two)
             """
         ),
         test=_two("got = add(2, 3)\n    assert isinstance(got, str)"),
