@@ -73,6 +73,12 @@ NAMES = (
         says="builtins.all",
     ),
     Cheat(
+        "builtins_all_replaced_at_import",
+        at_import("setattr(__import__('builtins'), 'all', lambda _: True)"),
+        test=_two("assert all([add(2, 3) == 5])"),
+        says="builtins.all",
+    ),
+    Cheat(
         "builtins_isinstance_replaced",
         body(
             """
