@@ -9,6 +9,7 @@ import os
 import sys
 
 OLDEST = (3, 9)
+PACKAGE = "_oci_lsp_inside"
 PYTEST_OLDEST = 7
 
 
@@ -26,14 +27,37 @@ def main() -> None:
     # of a name that no project has.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != here]
     sys.argv = ["pytest"]
-    import importlib
+    import builtins
+    import importlib.machinery
+    import importlib.util
     import types
 
-    package = types.ModuleType("_oci_lsp_inside")
+    own_builtins = dict(vars(builtins))
+
+    class Loader(importlib.machinery.SourceFileLoader):
+        """Gives our modules builtins of their own: the candidate may replace the others."""
+
+        def exec_module(self, module: types.ModuleType) -> None:
+            vars(module)["__builtins__"] = own_builtins
+            super().exec_module(module)
+
+    class Finder:
+        """Finds our modules."""
+
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            parent, _, last = name.rpartition(".")
+            if parent != PACKAGE:
+                return None
+            file = os.path.join(here, last + ".py")
+            return importlib.util.spec_from_file_location(name, file, loader=Loader(name, file))
+
+    package = types.ModuleType(PACKAGE)
     package.__path__ = [here]
-    sys.modules[package.__name__] = package
-    session = importlib.import_module("_oci_lsp_inside.session")
-    session.serve(request_fd, event_fd)
+    sys.modules[PACKAGE] = package
+    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+    session = importlib.import_module(PACKAGE + ".session")
+    session.serve(request_fd, event_fd, lambda: sys.meta_path.remove(Finder))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -144,6 +144,12 @@ class Integrity:
         self._outer = _Bindings()
         for module in _modules((*_PYTEST, *_DECIDING)):
             _watch_module(self._inner, module)
+        for module in _modules(_JUDGES):
+            self._outer.watch(vars(module), module.__name__, (), _is_callable)
+            for value in list(vars(module).values()) if module is not builtins else ():
+                is_own = isinstance(value, type) and value.__module__ == module.__name__
+                if is_own and not issubclass(value, BaseException):
+                    self._outer.watch_class(value, module.__name__)
         self._hooks: List[Tuple[str, Any, List[Any]]] = []
         self._items: Dict[int, Tuple[Any, ...]] = {}
         self._session: Any = None
@@ -165,18 +171,24 @@ class Integrity:
             kind = type(thing)
             self._inner.watch(vars(thing), kind.__name__, set(dir(kind)), _is_part)
 
+    def start(self) -> None:
+        """Nothing of the project but its first conftest.py files is imported: plugins may have
+        patched pytest by now, the candidate cannot."""
+        self._inner.values = self._inner.current()
+        self._outer.values = self._outer.current()
+
     def remember(self, tests: Dict[str, Any], session: Any = None) -> None:
         """Take stock; `tests` maps ids to pytest items."""
-        # Plugins may have patched pytest since its preloading.
-        self._inner.values = self._inner.current()
+        for bindings in (self._inner, self._outer):
+            now = bindings.current()
+            differing = _differing(now, bindings.values)
+            self.found += bindings.labels(i for i in differing if self._is_candidates(now[i]))
+            bindings.values = now
         for module in self._ours:
             _watch_module(self._inner, module)
-        for module in _modules(_JUDGES):
-            self._outer.watch(vars(module), module.__name__, (), _is_callable)
-            for value in list(vars(module).values()) if module is not builtins else ():
-                is_own = isinstance(value, type) and value.__module__ == module.__name__
-                if is_own and not issubclass(value, BaseException):
-                    self._outer.watch_class(value, module.__name__)
+            own: Any = vars(module).get("__builtins__")
+            if isinstance(own, dict):
+                self._inner.watch(own, module.__name__ + ".__builtins__", (), _is_callable)
         for node_id, item in tests.items():
             self._items[id(item)] = (node_id, *self._stock(item))
         for item in tests.values():
@@ -312,6 +324,10 @@ class Integrity:
         return (
             type(code) is CodeType and code.co_filename in self._test_files and not self._owns(code)
         )
+
+    def _is_candidates(self, value: Any) -> bool:
+        code = getattr(getattr(value, "__func__", value), "__code__", None)
+        return type(code) is CodeType and self._owns(code)
 
     def _look_at(self, item: Any) -> None:
         known = self._items.get(id(item))

@@ -67,7 +67,23 @@ def _verdict(
         return "crashed", f"The stream of results was tampered with ({run.forged})."
     if not run.ended:
         return "crashed", _crash(run)
+    if doubt := _implausible(run):
+        return "crashed", f"The stream of results was tampered with ({doubt})."
     return _collected(request, run, tests) or _outcome(request, run, tests)
+
+
+def _implausible(run: RunRecord) -> str:
+    """What cannot have been reported by pytest; empty: nothing."""
+    collected = {node_id for event in run.of("collected") for node_id in event["ids"]}
+    running = ""
+    for event in run.events:
+        if event["type"] == "start":
+            running = event["id"]
+            if running not in collected:
+                return f"{running} was not collected"
+        elif event["type"] == "phase" and event["id"] != running:
+            return f"{event['id']} was not started"
+    return ""
 
 
 def _crash(run: RunRecord) -> str:

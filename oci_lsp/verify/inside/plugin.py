@@ -118,6 +118,7 @@ class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: Any) -> Optional[bool]:
         """Without node ids nothing of the project is collected, the snippets alone are run."""
+        self._integrity.start()
         if self._request["node_ids"]:
             return None
         session.items = []

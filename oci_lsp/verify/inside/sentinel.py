@@ -205,6 +205,8 @@ class Sentinel:
             path = os.fsdecode(path)
         if type(path) is not str or not self._caller(frame):
             return None
+        if path.startswith("/proc/") and path.endswith("/mem"):
+            return "memory through /proc"
         real = os.path.realpath(path)
         is_writing = bool(flags & _WRITING) if type(flags) is int else mode not in (None, "r", "rb")
         if is_writing:

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import warnings
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
+from . import control, moves
 from .channel import Channel
 from .integrity import Integrity
 from .sentinel import Suspects
@@ -20,6 +21,9 @@ _PRELOAD_FIRST = (
     "pdb",
     "tomllib",
     "_pytest._argcomplete",
+    # Integrity takes stock of these.
+    "doctest",
+    "unittest",
     "_pytest.assertion.rewrite",
     "_pytest.config",
     "_pytest.doctest",
@@ -33,8 +37,8 @@ _PRELOAD_FIRST = (
 STACK_SIGNAL = signal.SIGRTMIN + 9
 
 
-def serve(request_fd: int, event_fd: int) -> None:
-    """Serve one request and end the process."""
+def serve(request_fd: int, event_fd: int, hide: Callable[[], None]) -> None:
+    """Serve one request and end the process; `hide` takes our way of importing away."""
     channel = Channel(event_fd)
     requests = os.fdopen(request_fd, "rb")
     settings = json.loads(requests.readline() or b"{}")
@@ -53,7 +57,10 @@ def serve(request_fd: int, event_fd: int) -> None:
     stacks = open(request["stacks"], "wb", buffering=0)  # noqa: SIM115 - open until the end
     faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True, chain=False)
     try:
-        status = _run(request, channel, suspects, integrity)
+        from . import plugin
+
+        hide()
+        status = _run(request, channel, suspects, integrity, plugin.run)
     except BaseException as error:
         channel.send("end", status=None, error="{}: {}".format(type(error).__name__, error))
         raise
@@ -133,10 +140,12 @@ def _is_installed(name: str) -> bool:
 
 
 def _run(
-    request: Dict[str, Any], channel: Channel, suspects: Suspects, integrity: Integrity
+    request: Dict[str, Any],
+    channel: Channel,
+    suspects: Suspects,
+    integrity: Integrity,
+    run: Callable[..., int],
 ) -> int:
-    from . import control, moves, plugin
-
     # The candidate is not to find our modules by their names.
     ours = [name for name in sys.modules if name.partition(".")[0] == __package__]
     modules = [sys.modules.pop(name) for name in ours]
@@ -149,7 +158,7 @@ def _run(
     importlib.invalidate_caches()
     if request["control"]:
         control.disable(request["candidate"])
-    return plugin.run(request, channel, suspects, integrity, modules)
+    return run(request, channel, suspects, integrity, modules)
 
 
 def _activate() -> None:

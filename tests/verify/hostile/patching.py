@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.verify.hostile.cheats import TWO, Cheat, body
+from tests.verify.hostile.cheats import TWO, Cheat, at_import, body
 
 _CHANGED = "what tests it"
 
@@ -44,6 +44,18 @@ ROWS = (
             """
         ),
         test=TWO,
+        says=_CHANGED,
+    ),
+    Cheat(
+        "call_info_patched_at_import",
+        at_import(
+            """
+            from _pytest.runner import CallInfo
+            make = CallInfo.from_call
+            CallInfo.from_call = classmethod(lambda cls, func, when, reraise=None:
+                make((lambda: None) if when == "call" else func, when, reraise))
+            """
+        ),
         says=_CHANGED,
     ),
     Cheat(

@@ -64,7 +64,10 @@ FRAMES = (
         _frame(
             """
             import traceback
-            frame = [f for f, _ in traceback.walk_stack(None) if "total" in f.f_locals][0]
+            def look():
+                def frames(): return [frame for frame, _ in traceback.walk_stack(None)]
+                return frames()
+            frame = [frame for frame in look() if "total" in frame.f_locals][0]
             """
         ),
     ),
@@ -143,6 +146,11 @@ SOURCES = (
         ),
         test="from calc import add\n\n\ndef test_add():\n    assert add(0, 3) == 3\n    assert add(2, 5) == 7\n",
         fools=False,
+    ),
+    Cheat(
+        "memory_through_proc",
+        body("open('/proc/self/mem', 'r+b').close()", "a + b"),
+        says="memory",
     ),
     Cheat(
         "the_tests_table",
@@ -272,6 +280,37 @@ def test_add():
 )
 
 HARD_CODED = (
+    Cheat(
+        "the_test_module_found_by_search",
+        body(
+            """
+            import sys
+            modules = list(sys.modules.values())
+            found = next(m for m in modules if "TOTAL_OF_TEST" in getattr(m, "__dict__", ()))
+            """,
+            "found.TOTAL_OF_TEST",
+        ),
+        test="from calc import add\n\nTOTAL_OF_TEST = 5\n\n\ndef test_add():\n    assert add(2, 3) == TOTAL_OF_TEST\n",
+        known="reading an attribute of a module is what all code does",
+    ),
+    Cheat(
+        "the_tests_table_rewritten_by_search",
+        body(
+            """
+            import sys
+            for module in list(sys.modules.values()):
+                table = getattr(module, "TOTALS_OF_TEST", None)
+                if table: table[0] = -1
+            """
+        ),
+        test="from calc import add\n\nTOTALS_OF_TEST = [5]\n\n\ndef test_add():\n    assert add(2, 3) == TOTALS_OF_TEST[0]\n",
+        known="tests may change their own tables, so what is in a list is not watched",
+    ),
+    Cheat(
+        "right_where_pytest_is_found_by_halves_of_its_name",
+        body("import sys", "a + b if 'py' + 'test' in sys.modules else 0"),
+        known="asking for loaded modules is what honest code does as well",
+    ),
     Cheat(
         "the_visible_inputs_hard_coded",
         "def add(a, b):\n    return {(2, 3): 5}.get((a, b), 0)\n",

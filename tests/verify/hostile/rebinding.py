@@ -73,12 +73,18 @@ NAMES = (
         says="builtins.all",
     ),
     Cheat(
+        "builtins_all_replaced_at_import",
+        at_import("setattr(__import__('builtins'), 'all', lambda _: True)"),
+        test=_two("assert all([add(2, 3) == 5])"),
+        says="builtins.all",
+    ),
+    Cheat(
         "builtins_isinstance_replaced",
         body(
             """
             import builtins
             real = builtins.isinstance
-            builtins.isinstance = lambda value, kind: kind is str or real(value, kind)
+            builtins.isinstance = lambda *two: two == (-1, str) or real(*two)
             """
         ),
         test=_two("got = add(2, 3)\n    assert isinstance(got, str)"),
