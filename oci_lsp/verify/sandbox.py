@@ -65,7 +65,8 @@ def find_bwrap() -> list[Path]:
 def command(bwrap: Path, layout: Layout, settings: VerifySettings) -> list[str]:
     """The command line up to and including `--`."""
     hidden = masks.hidden(layout.root)
-    size = ["--size", str(settings.memory_mb << 20)]
+    # A little more than the watchdog allows: who fills one up is ended, and need not be understood.
+    size = ["--size", str(settings.memory_mb * 5 // 4 << 20)]
     before = [path for path in hidden if _within(layout.root, path)]
     after = [path for path in hidden if path not in before]
     arguments = [str(bwrap), "--unshare-user", "--disable-userns", "--unshare-pid"]

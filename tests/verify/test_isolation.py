@@ -31,7 +31,7 @@ def no_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
     )
     program.chmod(0o755)
-    monkeypatch.setattr(sandbox, "find_bwrap", lambda: [program])
+    monkeypatch.setenv("OCI_LSP_BWRAP", str(program))
 
 
 async def with_answer(project: Project, text: str, answer: bool) -> tuple[Report, str]:
@@ -118,7 +118,7 @@ async def test_without_an_overlay_a_copy_is_tested(project: Project, tmp_path: P
         f'exec {real} "$@"\n'
     )
     program.chmod(0o755)
-    monkeypatch.setattr(sandbox, "find_bwrap", lambda: [program])
+    monkeypatch.setenv("OCI_LSP_BWRAP", str(program))
     before = snapshot(project.root)
     async with project.verifier() as verifier:
         assert (await verifier.run(project.a_run(GOOD))).verdict == "passed"

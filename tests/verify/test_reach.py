@@ -133,7 +133,7 @@ def a_bwrap(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     program = folder / "bwrap"
     program.write_text(f'#!/bin/sh\nfor word in "$@"; do {body}\n')
     program.chmod(0o755)
-    monkeypatch.setattr(sandbox, "find_bwrap", lambda: [program])
+    monkeypatch.setenv("OCI_LSP_BWRAP", str(program))
 
 
 async def test_a_kernel_that_does_not_start_says_why(
