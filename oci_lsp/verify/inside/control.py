@@ -1,6 +1,7 @@
 """The negative control: without the candidate's body the tests must turn red."""
 
 import ast
+import tokenize
 from typing import Any, Dict, Union
 
 _Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
@@ -15,11 +16,13 @@ def disable(candidate: Dict[str, Any]) -> None:
     Raises:
         LookupError: the function is not in the file.
     """
-    with open(candidate["path"], encoding="utf-8", newline="") as file:
-        text = file.read()
+    with open(candidate["path"], "rb") as file:
+        encoding, _ = tokenize.detect_encoding(file.readline)
+        file.seek(0)
+        text = file.read().decode(encoding)
     text = without_body(text, candidate["name"], candidate["lines"][0], candidate["lines"][1])
-    with open(candidate["path"], "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    with open(candidate["path"], "wb") as file:
+        file.write(text.encode(encoding))
 
 
 def without_body(text: str, name: str, first: int, last: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import io
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import signal
 import stat
 import subprocess
 import time
+import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -211,21 +213,35 @@ def _text(path: str) -> str:
 def lay(path: Path, content: str) -> None:
     """Write one file, with its compiled forms removed: those are told apart by whole seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    data = _encoded(path, content)
     try:
-        path.write_text(content, "utf-8", newline="")
+        path.write_bytes(data)
     except PermissionError:
-        _replace(path, content)
+        _replace(path, data)
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         with _writable(compiled.parent):
             compiled.unlink()
 
 
-def _replace(path: Path, content: str) -> None:
+def _encoded(path: Path, content: str) -> bytes:
+    """The text as Python will read it: in the encoding that its first lines name, else UTF-8."""
+    data = content.encode("utf-8", "surrogatepass")
+    if path.suffix != ".py" or b"coding" not in data[:400]:
+        return data
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        named = content.encode(encoding)
+    except (SyntaxError, UnicodeError, LookupError):
+        return data
+    return named if named.decode(encoding) == content else data
+
+
+def _replace(path: Path, data: bytes) -> None:
     """Write a read-only file anew, with its mode: it is an overlay's or a copy's."""
     with _writable(path.parent):
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         path.unlink(missing_ok=True)
-        path.write_text(content, "utf-8", newline="")
+        path.write_bytes(data)
         if mode is not None:
             path.chmod(mode)
 

@@ -29,6 +29,17 @@ SHAPES = (
         {"calc.py": _LATIN.encode("latin-1"), "tests/test_calc.py": _LATIN_TEST},
     ),
     Shape(
+        "latin-1 by a cookie, called in a subprocess",
+        {
+            "calc.py": _LATIN.encode("latin-1"),
+            "tests/test_calc.py": "import subprocess, sys\n\ndef test_add():\n"
+            "    code = 'import calc; print(calc.add(2, 3), len(calc.NAME))'\n"
+            "    printed = subprocess.check_output([sys.executable, '-c', code], text=True)\n"
+            "    assert printed == '5 5\\n'\n",
+        },
+        says="printed was '-1 5\\n', expected '5 5\\n'",
+    ),
+    Shape(
         "a test in latin-1",
         {
             "tests/test_calc.py": (
