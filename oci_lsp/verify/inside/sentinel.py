@@ -23,7 +23,10 @@ _HELPERS = tuple(
         "types.py",
     )
 )
-_HELPER_FOLDERS = (os.sep + "pathlib" + os.sep, os.sep + "ctypes" + os.sep)
+_HELPER_FOLDERS = (
+    *(os.sep + name + os.sep for name in ("pathlib", "ctypes")),
+    os.path.join("_pytest", "assertion", "rewrite.py"),  # the loader of test modules
+)
 _HANDING_OUT_FRAMES = frozenset(("walk_tb", "walk_stack", "currentframe"))
 _LOGGING = os.sep + os.path.join("logging", "__init__.py")  # its currentframe is a lambda
 # Files that change how the next run, or a subprocess, is tested.
@@ -36,6 +39,20 @@ _STEERING = frozenset(
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
+_STRANGER, _MADE, _HELPER, _LOADER = range(4)
+
+
+def _kind(filename: str) -> int:
+    """What a frame of this file means on the way from an act to who asked for it."""
+    if filename == "<string>":
+        return _MADE
+    if filename.startswith("<frozen importlib"):
+        return _LOADER
+    if filename.endswith(_HELPERS) or any(part in filename for part in _HELPER_FOLDERS):
+        return _HELPER
+    return _STRANGER
+
+
 class Suspects:
     """Tells the candidate's own code: its file's, or of a test file only the function's lines."""
 
@@ -45,6 +62,7 @@ class Suspects:
         self.root = request["root"]
         self.tests = {os.path.join(self.root, i.partition("::")[0]) for i in request["node_ids"]}
         self.path = candidate["path"] if candidate is not None else ""
+        self._basename = os.path.basename(self.path) or os.devnull
         # What stands beside the candidate in a test file is the user's.
         alone = self.path in self.tests or os.path.basename(self.path) == "conftest.py"
         self._lines = candidate["lines"] if candidate is not None and alone else None
@@ -56,7 +74,8 @@ class Suspects:
         name = code.co_filename
         known = self._files.get(name)
         if known is None:
-            known = bool(self.path) and os.path.realpath(name) == self.path
+            # Most files are told by their names, without a look at the disk.
+            known = name.endswith(self._basename) and os.path.realpath(name) == self.path
             self._files[name] = known
         if not known or self._lines is None:
             return known
@@ -75,6 +94,8 @@ class Sentinel:
         self.functions: Set[int] = set()  # ids of the tests' functions
         self._suspects = suspects
         self._told: List[str] = []
+        self._kinds: Dict[str, int] = {}
+        self._names = {os.path.basename(path) for path in suspects.tests}
         self._tell = tell
         watched: Dict[str, Callable[[Any, Any], Optional[str]]] = {
             "sys._getframe": self._frame,
@@ -134,14 +155,22 @@ class Sentinel:
     def _caller(self, frame: Any, *, helpers: bool = True) -> bool:
         """Whether the candidate is the caller, itself or through code that it made or called."""
         while frame is not None:
-            name = frame.f_code.co_filename
-            if self._suspects.owns(frame.f_code):
+            code = frame.f_code
+            if self._suspects.owns(code):
                 return True
-            made = name == "<string>" or (helpers and name.startswith("<frozen importlib"))
-            through = name.endswith(_HELPERS) or any(part in name for part in _HELPER_FOLDERS)
-            if not (made or (helpers and through)):
+            kind = self._kinds.get(code.co_filename)
+            if kind is None:
+                kind = self._kinds[code.co_filename] = _kind(code.co_filename)
+            if kind == _STRANGER or (kind != _MADE and not helpers):
                 return False
             frame = frame.f_back
+            # An import's own reading is no look at the file: only a loader that is called is.
+            if (
+                kind == _LOADER
+                and frame is not None
+                and frame.f_code.co_filename == code.co_filename
+            ):
+                return False
         return False
 
     # -- what ------------------------------------------------------------------------------
@@ -203,12 +232,15 @@ class Sentinel:
         path, mode, flags = args
         if type(path) is bytes:
             path = os.fsdecode(path)
-        if type(path) is not str or not self._caller(frame):
+        if type(path) is not str:
+            return None
+        is_writing = bool(flags & _WRITING) if type(flags) is int else mode not in (None, "r", "rb")
+        name = path.rpartition(os.sep)[2]
+        if not (is_writing or name in self._names or name == "mem") or not self._caller(frame):
             return None
         if path.startswith("/proc/") and path.endswith("/mem"):
             return "memory through /proc"
         real = os.path.realpath(path)
-        is_writing = bool(flags & _WRITING) if type(flags) is int else mode not in (None, "r", "rb")
         if is_writing:
             return self._written(real)
         words = ("inspect", "linecache", os.path.basename(real))

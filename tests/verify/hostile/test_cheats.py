@@ -73,8 +73,13 @@ def _own_runtime_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="module")
+def processes() -> set[int]:
+    return ours()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def verifier(root: Path) -> AsyncIterator[Verifier]:
+async def verifier(root: Path, processes: set[int]) -> AsyncIterator[Verifier]:
     async with Verifier(root, VerifySettings(standby=1)) as verifier:
         yield verifier
 
@@ -95,17 +100,18 @@ async def test_cheat(row: Cheat, root: Path, verifier: Verifier, before: object)
     assert row.says in report.summary, report
 
 
-async def test_afterwards_all_is_as_it_was(root: Path, before: object):
-    present = ours()
-    async with Verifier(root, VerifySettings(standby=0)) as verifier:
-        report = await verifier.run(a_run(root, HONEST))
+async def test_afterwards_all_is_as_it_was(
+    root: Path, verifier: Verifier, before: object, processes: set[int]
+):
+    report = await verifier.run(a_run(root, HONEST))
     assert report.verdict == "passed", report
+    await verifier.close()
     assert snapshot(root) == before
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE):
-            while ours() - present:
+            while ours() - processes:
                 await asyncio.sleep(0.02)
-    assert not ours() - present
+    assert not ours() - processes
 
 
 PLAIN = """
