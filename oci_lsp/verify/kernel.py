@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import psutil
 
 from oci_lsp.errors import InterpreterError, SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import layer, mend, sandbox, wire, workspace
+from oci_lsp.verify import jupyter, layer, mend, sandbox, wire, workspace
 from oci_lsp.verify.preload import Preload
 from oci_lsp.verify.printed import Printed
 
@@ -28,16 +27,6 @@ _SILENT = (
     " verify.isolation reduced shows whether the sandbox is at fault."
 )
 _GRACE = 4.0
-_ARGV = [
-    sys.executable,
-    "-P",  # the project is the working directory: its modules must not shadow ours
-    "-m",
-    "ipykernel_launcher",
-    "-f",
-    "{connection_file}",
-    "--IPKernelApp.capture_fd_output=False",
-    "--HistoryManager.enabled=False",
-]
 
 
 @dataclass(frozen=True)
@@ -161,8 +150,8 @@ class Kernel:
         scratch = self._folder / "scratch"
         scratch.mkdir()
         prefix = await self._prefix(ipc)
-        await asyncio.to_thread(_import_jupyter)
-        self._manager = _manager(ipc, prefix, contained=plan.bwrap is not None)
+        await asyncio.to_thread(jupyter.load)
+        self._manager = jupyter.manager(ipc, prefix, contained=plan.bwrap is not None)
         await self._manager.start_kernel(
             env=sandbox.environment(plan.settings)
             | ({sandbox.MARK: str(self._folder)} if plan.bwrap is None else {}),
@@ -224,7 +213,7 @@ class Kernel:
     async def _connect(self, ipc: Path) -> None:
         deadline = time.monotonic() + _START_SECONDS
         # zmq looks again only after a tenth of a second: connect when the sockets are there.
-        wanted = [ipc / f"i-{port}" for port in _ports(self._manager)]
+        wanted = [ipc / f"i-{port}" for port in jupyter.ports(self._manager)]
         while not all(path.exists() for path in wanted):
             self._still_alive(deadline)
             await asyncio.sleep(0.005)
@@ -366,43 +355,3 @@ def _content(content: Mapping[str, Any]) -> dict[str, Any]:
     reply = result["data"]["application/json"]
     assert isinstance(reply, dict)
     return reply
-
-
-def _import_jupyter() -> None:
-    """Takes a quarter of a second: in a thread, so that the event loop goes on."""
-    import jupyter_client.asynchronous
-    import jupyter_client.manager  # noqa: F401
-
-
-def _manager(ipc: Path, prefix: list[str], *, contained: bool) -> Any:
-    import zmq.asyncio
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-
-    config = {"prefix": prefix, "contained": contained}
-    spec = KernelSpec(
-        argv=_ARGV,
-        display_name="oci-lsp",
-        language="python",
-        interrupt_mode="message",
-        metadata={"kernel_provisioner": {"provisioner_name": "oci-lsp-sandbox", "config": config}},
-    )
-
-    class OneSpec(KernelSpecManager):  # type: ignore[misc]
-        """Knows our kernel alone: nothing is installed into the user's Jupyter."""
-
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return spec
-
-    return AsyncKernelManager(
-        kernel_name="oci-lsp",
-        kernel_spec_manager=OneSpec(),
-        transport="ipc",
-        ip=str(ipc / "i"),
-        connection_file=str(ipc / "c.json"),
-        context=zmq.asyncio.Context(),
-    )
-
-
-def _ports(manager: Any) -> list[int]:
-    return [manager.shell_port, manager.control_port]

@@ -7,27 +7,20 @@ each. No user code runs in this process.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
-import io
 import json
 import os
-import re
-import resource
 import secrets
 import selectors
 import signal
-import stat
 import subprocess
 import time
-import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from oci_lsp.verify.inside import judge, usage, watch
+from oci_lsp.verify.inside import files, judge, limits, usage, watch
 from oci_lsp.verify.inside.seal import seal
 
 _DRIVER = Path(__file__).with_name("driver.py")
@@ -35,9 +28,7 @@ _HELLO_SECONDS = 30.0
 _PRELOAD_SECONDS = 60.0
 _TICK = 0.02
 _KILL_SECONDS = 2.0
-_OWN_THREADS = 64  # the kernel's and the sandbox's, with room to spare
 _STREAM_LIMIT = 64 << 20
-_FILE_LIMIT = 64 << 20
 _STACK_SIGNAL = signal.SIGRTMIN + 9  # session.STACK_SIGNAL
 
 
@@ -187,17 +178,17 @@ def verify(text: str) -> Reply:
         request["original"] = _text(request["candidate"]["path"])
     try:
         for path, content in request["files"].items():
-            lay(Path(path), content)
+            files.lay(Path(path), content)
     except OSError as error:
         kill = f"The file could not be laid over the project: {error}"
         return Reply(judge.broken(kill))
-    before = _digests(request["guarded"])
+    before = files.digests(request["guarded"])
     run = _run(_driver, request)
     # Where the run cannot pass any more, nobody needs to wait for its processes' end.
     patience = _KILL_SECONDS if run.ended or not settings["strict"] else 0.0
     watch.kill_tree(strict=settings["strict"], seconds=patience)
     run.changed += [
-        path for path, digest in _digests(request["guarded"]).items() if digest != before[path]
+        path for path, digest in files.digests(request["guarded"]).items() if digest != before[path]
     ]
     run.printed = _output(settings)
     return Reply(judge.judge(request, run))
@@ -208,83 +199,6 @@ def _text(path: str) -> str:
         return Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def lay(path: Path, content: str) -> None:
-    """Write one file, with its compiled forms removed: those are told apart by whole seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = _encoded(path, content)
-    try:
-        path.write_bytes(data)
-    except PermissionError:
-        _replace(path, data)
-    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-        with _writable(compiled.parent):
-            compiled.unlink()
-
-
-def _encoded(path: Path, content: str) -> bytes:
-    """The text as Python will read it: in the encoding that its first lines name, else UTF-8."""
-    data = content.encode("utf-8", "surrogatepass")
-    if path.suffix != ".py" or b"coding" not in data[:400]:
-        return data
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        named = content.encode(encoding)
-    except (SyntaxError, UnicodeError, LookupError):
-        return data
-    return named if named.decode(encoding) == content else data
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a read-only file anew, with its mode: it is an overlay's or a copy's."""
-    with _writable(path.parent):
-        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
-        path.unlink(missing_ok=True)
-        path.write_bytes(data)
-        if mode is not None:
-            path.chmod(mode)
-
-
-@contextlib.contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """The folder can be written to for as long as the block lasts."""
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode & stat.S_IWUSR:
-        yield
-        return
-    folder.chmod(mode | stat.S_IWUSR)
-    try:
-        yield
-    finally:
-        folder.chmod(mode)
-
-
-def _digests(paths: list[str]) -> dict[str, str]:
-    found = {}
-    for path in paths:
-        try:
-            with _opened(Path(path)) as file:
-                size = os.fstat(file.fileno()).st_size
-                large = size > _FILE_LIMIT
-                content = str(size).encode() if large else file.read(_FILE_LIMIT + 1)
-                found[path] = hashlib.sha256(content).hexdigest()
-        except OSError:
-            found[path] = ""
-    return found
-
-
-def _opened(path: Path) -> BufferedReader:
-    """A file of the run's, open for reading: never a pipe or a device, which may have no end.
-
-    Raises:
-        OSError: it is no regular file, or cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is no file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
@@ -300,7 +214,7 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
     }
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
     sent |= {"root": settings["root"]}
-    _limit(driver.process.pid, settings, request["timeout"])
+    limits.limit(driver.process.pid, settings, request["timeout"])
     volumes = usage.volumes(besides=settings["ipc"]) if settings["strict"] else []
     watchdog = watch.Watchdog(
         settings["memory_mb"], settings["processes"], volumes, settings["disk"]
@@ -353,43 +267,10 @@ def _follow(
         alive = driver.receive(0 if died else min(_TICK, deadline - now)) and not died
 
 
-def _limit(pid: int, settings: Mapping[str, Any], timeout: float) -> None:
-    memory = settings["memory_mb"] << 20
-    # Drivers of devices map more memory than they use.
-    if not settings["devices"]:
-        _prlimit(pid, "RLIMIT_DATA", memory)
-    _prlimit(pid, "RLIMIT_CPU", int(timeout * (os.cpu_count() or 1)) + 2)
-    # With 0 the kernel would still feed a dump to a collecting program; with 1 it never does.
-    _prlimit(pid, "RLIMIT_CORE", 1)
-    for name in ("RLIMIT_RTPRIO", "RLIMIT_NICE"):  # no precedence over the user's programs
-        _prlimit(pid, name, 0)
-    if not settings["strict"]:
-        _prlimit(pid, "RLIMIT_FSIZE", memory)
-    elif _counts_by_namespace():
-        _prlimit(pid, "RLIMIT_NPROC", watch.thread_limit(settings["processes"]) + _OWN_THREADS)
-    # Should the machine run out of memory, this is what is to go, not the user's editor.
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", "ascii")
-
-
-def _counts_by_namespace() -> bool:
-    """Whether the kernel counts processes by user namespace (Linux 5.14), not all of the user's."""
-    numbers = re.findall(r"\d+", os.uname().release)[:2]
-    return tuple(map(int, numbers)) >= (5, 14)
-
-
-def _prlimit(pid: int, name: str, value: int) -> None:
-    kind = getattr(resource, name, None)
-    if kind is not None and hasattr(resource, "prlimit"):
-        hard = resource.prlimit(pid, kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.prlimit(pid, kind, (value, value))
-
-
 def _sample_stacks(driver: Driver, stacks: Path) -> list[str]:
     """Three looks at where the driver's threads are."""
     samples = []
-    with contextlib.suppress(OSError), _opened(stacks) as file:
+    with contextlib.suppress(OSError), files.opened(stacks) as file:
         for _ in range(3):
             file.seek(0, os.SEEK_END)
             with contextlib.suppress(OSError):
@@ -402,7 +283,7 @@ def _sample_stacks(driver: Driver, stacks: Path) -> list[str]:
 def _output(settings: Mapping[str, Any], limit: int = 4000) -> str:
     """Head and tail of what was printed outside of any test."""
     try:
-        with _opened(Path(settings["scratch"]) / "driver.log") as file:
+        with files.opened(Path(settings["scratch"]) / "driver.log") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             head = file.read(limit // 2)
