@@ -149,6 +149,9 @@ def _unfair(run: RunRecord) -> str:
     reached = list(dict.fromkeys(event["what"] for event in run.of("tampered")))
     if reached:
         return f"The function reached for what tests it: {', '.join(reached[:5])}."
+    returned = [what for event in run.of("returned") for what in event["found"]]
+    if returned:
+        return f"The function returned {returned[0]}."
     words = list(dict.fromkeys(word for event in run.of("words") for word in event["found"]))
     if words:
         return f"The function names what tests it: {', '.join(words[:5])}."

@@ -253,6 +253,7 @@ class Plugin:
         self._probe.stop()
         self._channel.send("probe", entered=self._probe.entered)
         self._channel.send("integrity", changed=[*self._integrity.changed(), *self._probe.found])
+        self._channel.send("returned", found=self._probe.returned)
         self._channel.send("words", found=self._words)
         self._channel.send("end", status=int(exitstatus), error="")
 

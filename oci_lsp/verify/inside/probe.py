@@ -28,6 +28,7 @@ class Probe:
     def __init__(self, candidate: Optional[Dict[str, Any]], suspects: Suspects) -> None:
         self.entered = False
         self.found: List[str] = []
+        self.returned: List[str] = []
         self._suspects = suspects
         self._returns = 0
         self._code: Optional[CodeType] = None
@@ -100,8 +101,8 @@ class Probe:
             self._waits = False
             return
         wrong = pliable(value, self._suspects.owns)
-        if wrong and wrong not in self.found:
-            self.found.append(wrong)
+        if wrong and wrong not in self.returned:
+            self.returned.append(wrong)
 
     if sys.version_info >= (3, 12):
 
