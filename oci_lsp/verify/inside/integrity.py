@@ -101,6 +101,14 @@ class _Bindings:
         """The values now, in the order of `values`."""
         return [names.get(name) for names, name, _ in self._places]
 
+    def settle(self, values: List[Any]) -> None:
+        """From now on `values`, and the names that there are, count as what was there before."""
+        self.values = values
+        self._hiding = [
+            (names, label, len(names), (tuple(names), hidden))
+            for names, label, _, (_, hidden) in self._hiding
+        ]
+
     def labels(self, differing: Iterable[int]) -> List[str]:
         return ["{}.{}".format(self._places[i][2], self._places[i][1]) for i in differing]
 
@@ -183,7 +191,9 @@ class Integrity:
             now = bindings.current()
             differing = _differing(now, bindings.values)
             self.found += bindings.labels(i for i in differing if self._is_candidates(now[i]))
-            bindings.values = now
+            added = bindings.added()
+            self.found += [label for label, value in added if self._is_candidates(value)]
+            bindings.settle(now)
         for module in self._ours:
             _watch_module(self._inner, module)
             own: Any = vars(module).get("__builtins__")
