@@ -25,19 +25,16 @@ async def confirm(project: Project, text: str, *node_ids: str, **options: Any) -
 
 
 async def test_knowing_the_tests_name_is_no_pass(project: Project):
-    knows = [
-        "import os\ndef add(a, b):\n"
-        "    return 5 if 'test_one' in os.environ['PYTEST_CURRENT_TEST'] else 9\n",
-        "import inspect\ndef add(a, b):\n"
-        "    return {'test_one': 5, 'test_two': 9}.get(inspect.stack()[1].function)\n",
-    ]
     project.write("tests/test_calc.py", TWO_TESTS)
-    for text in knows:
-        report = await confirm(project, text, "tests/test_calc.py")
-        assert report.verdict == "failed"
-        assert "under other names" in report.summary
-        assert "tests/test_calc.py::test_one" in report.summary
-        assert "verify.confirm" in report.summary
+    text = (
+        "import os\ndef add(a, b):\n"
+        "    return 5 if 'test_one' in ' '.join(os.environ.values()) else 9\n"
+    )
+    report = await confirm(project, text, "tests/test_calc.py")
+    assert report.verdict == "failed"
+    assert "under other names" in report.summary
+    assert "tests/test_calc.py::test_one" in report.summary
+    assert "verify.confirm" in report.summary
 
 
 async def test_counting_calls_is_no_pass(project: Project):

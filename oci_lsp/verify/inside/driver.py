@@ -19,8 +19,10 @@ def main() -> None:
     os.set_inheritable(event_fd, False)
     if sys.version_info[:2] < OLDEST:
         # By hand: the channel may be written in a syntax that is too new.
-        event = '{"type": "hello", "nonce": "", "sequence": 0, "python": "%d.%d"}\n'
-        os.write(event_fd, (event % sys.version_info[:2]).encode("ascii"))
+        from seal import seal  # type: ignore[import-not-found]
+
+        event = ('{"type": "hello", "python": "%d.%d"}' % sys.version_info[:2]).encode("ascii")
+        os.write(event_fd, seal("", "", event).encode("ascii") + b" " + event + b"\n")
         return
     here = os.path.dirname(os.path.abspath(__file__))
     # The script's own folder must not shadow the project's modules: ours are loaded as a package
