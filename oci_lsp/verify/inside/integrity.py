@@ -268,7 +268,8 @@ class Integrity:
         own = {
             n
             for n, v in vars(item).items()
-            if isinstance(v, (types.FunctionType, types.MethodType))
+            # Plugins keep functions of their own on items; what counts is what hides a method.
+            if isinstance(v, (types.FunctionType, types.MethodType)) and hasattr(type(item), n)
         }
         return (
             function,

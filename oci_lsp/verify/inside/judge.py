@@ -104,10 +104,10 @@ def _collected(
             first = next(error for error in errors if error["blamed"])
             return "failed", f"The file cannot be imported: {first['message']}"
         return "broken", f"The test cannot be collected: {first['message']}"
-    if internal := run.of("internal"):
-        return "broken", f"pytest failed outside of any test: {internal[0]['message']}"
-    if error := run.of("end")[0]["error"]:
-        return "broken", f"pytest ended with {error}"
+    if trouble := _trouble(run):
+        # Where the candidate was at work already, it may be what brought pytest down.
+        by_candidate = _unfair(run) or any(test["outcome"] == "failed" for test in tests)
+        return _outcome(request, run, tests) if by_candidate else ("broken", trouble)
     if not run.of("collected"):
         return "broken", "pytest collected nothing."
     left_out = {node_id for event in run.of("deselected") for node_id in event["ids"]}
@@ -119,6 +119,14 @@ def _collected(
     if not tests:
         return "broken", "There is no test in what was selected."
     return None
+
+
+def _trouble(run: RunRecord) -> str:
+    """What went wrong in pytest itself, a sentence; empty: nothing."""
+    if internal := run.of("internal"):
+        return f"pytest failed outside of any test: {internal[0]['message']}"
+    error = run.of("end")[0]["error"]
+    return f"pytest ended with {error}" if error else ""
 
 
 def _outcome(

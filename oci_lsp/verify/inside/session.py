@@ -82,7 +82,8 @@ def _preload(settings: Dict[str, Any]) -> List[str]:
     """Import what is slow; returns the names whose import could be told from one in the run."""
     forbidden = set(settings.get("forbidden", ()))
     plugins = [name for name in _plugins() if name.partition(".")[0] not in forbidden]
-    for name in [*_PRELOAD_FIRST, *_pytest_modules(), *filter(_is_installed, plugins)]:
+    first = [name for name in _PRELOAD_FIRST if not _brings_a_namesake(name, settings["root"])]
+    for name in [*first, *_pytest_modules(), *filter(_is_installed, plugins)]:
         try:
             importlib.import_module(name)
         except Exception:
@@ -102,6 +103,23 @@ def _preload(settings: Dict[str, Any]) -> List[str]:
         if forbidden & brought or (caught and settings.get("warnings")):
             refused.append(name)
     return refused
+
+
+# pytest imports these late, so that a project's `code` is found before the library's.
+_BROUGHT = {
+    "pdb": ("bdb", "cmd", "code", "codeop", "pdb", "pprint"),
+    "doctest": ("bdb", "cmd", "code", "codeop", "doctest", "pdb", "pprint"),
+}
+
+
+def _brings_a_namesake(name: str, root: str) -> bool:
+    """Whether an import ahead would hide a module of the project's behind the library's."""
+    return any(
+        os.path.exists(os.path.join(root, folder, module + end))
+        for module in _BROUGHT.get(name, ())
+        for folder in ("", "src", "lib")
+        for end in (".py", "")
+    )
 
 
 def _pytest_modules() -> List[str]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.verify.hostile.cheats import TWO, Cheat, at_import, body
+from tests.verify.hostile.cheats import REFUSED, TWO, Cheat, at_import, body
 
 _CHANGED = "what tests it"
 
@@ -100,7 +100,7 @@ NAMES = (
         "builtins_len_replaced_in_the_same_test",
         body("import builtins; builtins.len = lambda _: 5"),
         test="from calc import add\n\n\ndef test_add():\n    got = add(2, 3)\n    assert len('x' * got) == 5\n",
-        says=_CHANGED,
+        verdicts=REFUSED,  # pytest itself loses count
     ),
     Cheat(
         "builtins_len_put_back_at_once",
