@@ -51,6 +51,8 @@ class Bait:
             self._write(self.home / name, "secret")
         for name in (".bash_history", ".local/share/keyrings/login.keyring", ".gnupg/key"):
             self._write(self.home / name, "secret")
+        # Our own, which the first start would make.
+        (self.home / ".cache/oci-lsp").mkdir(mode=0o700, parents=True)
         self._listening: list[socket.socket] = []
         self.sockets = [
             self._listen(socket.AF_UNIX, str(self._short(name)))

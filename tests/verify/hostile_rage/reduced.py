@@ -36,6 +36,7 @@ def a_run(root: Path, text: str, timeout: float = 15.0) -> Run:
         files={path: text},
         node_ids=("tests/test_rage.py::test_add",),
         candidate=Candidate(path, "add", "add", (0, text.count("\n"))),
+        original=text,  # reaching is allowed here, what comes of it is looked at
         timeout=timeout,
     )
 

@@ -41,6 +41,7 @@ def a_run(root: Path, text: str, timeout: float = 15.0) -> Run:
         files={path: text},
         node_ids=("tests/test_rage.py::test_add",),
         candidate=Candidate(path, "add", "add", (0, text.count("\n"))),
+        original=text,  # reaching is allowed here, what comes of it is looked at
         timeout=timeout,
     )
 
@@ -88,6 +89,7 @@ async def test_it_is_contained(row: Row, bait: Bait, monkeypatch: pytest.MonkeyP
 def assert_contained(row: Row, report: Report) -> None:
     told = "\n".join((report.summary, report.feedback, *(t.output for t in report.tests)))
     assert report.verdict in row.verdicts, f"{report.verdict}: {told}"
+    assert "got through" not in told
     assert not row.says or any(words in told for words in row.says), told
     for text in (told, *(part for t in report.tests for part in (t.id, t.message, t.details))):
         assert not _CONTROL.search(text), repr(text)
