@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from oci_lsp.verify import sandbox
 from oci_lsp.verify.pool import Verifier
 from tests.verify.conftest import Project
 from tests.verify.installed import Installed
@@ -31,7 +30,7 @@ def any_isolation(
     project.set(standby=1)
     if request.param == "reduced":
         project.set(isolation="reduced")
-        monkeypatch.setattr(sandbox, "find_bwrap", list)
+        monkeypatch.setenv("OCI_LSP_BWRAP", "/nowhere/bwrap")
     elif request.param == "copy":
         no_overlay(tmp_path, monkeypatch)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import sandbox
 from oci_lsp.verify.pool import Verifier
 from tests.verify import pythons
 from tests.verify.projects import layouts
@@ -124,7 +123,7 @@ async def test_layouts_with_reduced_isolation(
 ):
     """The tests see a copy of the project, whatever leads to the project itself."""
     (shape,) = [shape for shape in layouts.SHAPES if shape.name == name]
-    monkeypatch.setattr(sandbox, "find_bwrap", list)
+    monkeypatch.setenv("OCI_LSP_BWRAP", "/nowhere/bwrap")
     seen = await see(shape, tmp_path, isolation="reduced")
     assert seen.wrong.verdict == "failed", (seen.wrong.summary, seen.wrong.feedback)
     assert seen.right.verdict == "passed", (seen.right.summary, seen.right.feedback)
