@@ -272,7 +272,7 @@ async def test_the_transcript_is_shown_or_its_place_told(tmp_path):
     path = lsp_path(shown["uri"])
     assert path.stat().st_mode & 0o777 == 0o600
     page = path.read_text()
-    assert "assert 6 == 5" in page
+    assert "add(2, 3) returned 6, expected 5" in page
     assert "return a + b" in page
 
 
