@@ -57,8 +57,8 @@ class VerifySettings:
     devices: bool = _doc("Let tests use devices such as the GPU", False)
     env: tuple[str, ...] = _doc("Environment variables that tests may see", ())
     timeout: float = _doc(
-        "Seconds that one test run may take (less once one of the job used them up: a quarter, or "
-        "four times what today's code takes)",
+        "Seconds that one test run may take; a pass runs twice (`verify.confirm`). Less once a run "
+        "of the job used them up: a quarter, or four times what today's code takes",
         30.0,
         low=0.1,
     )
@@ -128,7 +128,10 @@ GUARDED = frozenset(
         "engine.apiKeyEnv",
         "history.enabled",
         "history.keep",
+        "verify.confirm",
         "verify.isolation",
+        "verify.memoryMb",
+        "verify.processes",
         "verify.network",
         "verify.devices",
         "verify.env",

@@ -225,7 +225,10 @@ class _Job:
 
     async def check_red_twice(self) -> None:
         """A pass tells something only if today's code is red each time."""
-        report = await self.again if self.again is not None else None
+        try:
+            report = await self.again if self.again is not None else None
+        except OciError:  # no second look could be had: the first one stands
+            return
         if report is None or report.verdict in ("broken", "timed_out", "crashed"):
             return
         green = {test.id for test in report.tests if test.outcome == "passed"}

@@ -245,10 +245,13 @@ class Kernel:
                     f"{python} is Python {hello['python']}; 3.9 or newer is needed",
                     "Name another one in verify.interpreter.",
                 )
-            case "broken":
+            case "gone" | "broken":
+                # An environment is to be made anew only where its Python is not there at all.
                 raise InterpreterError(
                     f"{python} does not start: {hello['output'].strip() or 'no answer'}",
-                    mend.recreate(python.parent.parent),
+                    mend.recreate(python.parent.parent)
+                    if hello["error"] == "gone"
+                    else f"Try `{python} -c 'import pytest'`. verify.interpreter names another.",
                 )
         if int(hello["pytest"].partition(".")[0]) < 7:
             raise InterpreterError(

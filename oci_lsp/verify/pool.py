@@ -112,14 +112,10 @@ class Verifier:
         start = time.perf_counter()
         run = self._checked(run)
         judgement = await self._attempt(run)
-        if judgement["silent"]:
-            control = await self._attempt(run, "control")
-            # Red without the function's body: the tests do depend on it, in another process
-            # perhaps, where the probe cannot see.
-            if control["verdict"] in ("failed", "crashed", "timed_out"):
-                count = len(judgement["tests"])
-                summary = f"{count} test{'s' if count > 1 else ''} passed (called out of sight)."
-                judgement |= {"verdict": "passed", "summary": summary}
+        if judgement["silent"] and await self._depends_on_it(run):
+            count = len(judgement["tests"])
+            summary = f"{count} test{'s' if count > 1 else ''} passed (called out of sight)."
+            judgement |= {"verdict": "passed", "summary": summary}
         if run.confirm and judgement["verdict"] == "passed":
             judgement = await confirm.confirmed(judgement, partial(self._attempt, run))
         report = _report(judgement, time.perf_counter() - start)
@@ -146,6 +142,15 @@ class Verifier:
             self._standbys.retire(kernel)
         seen: dict[str, Any] = wire.moved(judgement, {str(kernel.root): str(self.root)})
         return seen
+
+    async def _depends_on_it(self, run: Run) -> bool:
+        """Whether the tests are red without the function's body, each time: then they do depend on
+        it, in another process perhaps, where the probe cannot see."""
+        for _ in range(2):
+            control = await self._attempt(run, "control")
+            if control["verdict"] not in ("failed", "crashed", "timed_out") or "gone" in control:
+                return False
+        return True
 
     async def _take(self, run: Run) -> Kernel:
         plan = await self._decide()
@@ -195,7 +200,14 @@ def _gone(error: KernelGoneError, run: Run) -> dict[str, Any]:
         verdict, summary = "timed_out", f"The tests did not end within {run.timeout:g} s."
     else:
         verdict, summary = "crashed", f"The kernel was brought down ({error})."
-    return {"verdict": verdict, "summary": summary, "tests": [], "silent": False, "printed": ""}
+    return {
+        "verdict": verdict,
+        "summary": summary,
+        "tests": [],
+        "silent": False,
+        "printed": "",
+        "gone": True,
+    }
 
 
 def _report(judgement: Mapping[str, Any], seconds: float) -> Report:

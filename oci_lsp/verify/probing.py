@@ -23,6 +23,7 @@ _SCRIPT = """
 import os, sys
 name, existing = sys.argv[1:]
 try:
+    open(os.devnull, "w").close()
     with open(name, "w") as file: file.write("x")
     os.mkdir(name + ".d")
     with open(name + ".d/x", "w") as file: file.write("x")
@@ -85,11 +86,20 @@ async def _run(prefix: list[str], words: list[str], settings: VerifySettings) ->
 
 
 async def _version(bwrap: Path) -> str:
-    with contextlib.suppress(OSError):
+    output = b""
+    with contextlib.suppress(OSError, TimeoutError):
         process = await asyncio.create_subprocess_exec(
-            str(bwrap), "--version", stdout=asyncio.subprocess.PIPE
+            *(str(bwrap), "--version"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
-        output, _ = await process.communicate()
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), _SECONDS)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if found := re.search(rb"\d+(\.\d+)+", output):
             return f"bubblewrap {found[0].decode()}"
     return "this bubblewrap"

@@ -126,7 +126,7 @@ def copy_project(root: Path, target: Path, *, link_environments: bool) -> None:
                 link.symlink_to(path)
         return skipped
 
-    with contextlib.suppress(shutil.Error):  # what vanished or became unreadable meanwhile
+    with contextlib.suppress(shutil.Error):  # folders that vanished or became unreadable meanwhile
         shutil.copytree(
             root,
             target,
@@ -138,13 +138,27 @@ def copy_project(root: Path, target: Path, *, link_environments: bool) -> None:
 
 
 def _copy_file(source: str, target: str) -> str:
-    """Copy a file with its times and mode, sharing its blocks where the file system can."""
-    with open(source, "rb") as old, open(target, "wb") as new:  # noqa: PTH123
-        try:
-            fcntl.ioctl(new, _FICLONE, old.fileno())
-        except OSError:
-            shutil.copyfileobj(old, new, 1 << 20)
-    shutil.copystat(source, target)
+    """Copy a file with its times and mode, sharing its blocks where the file system can.
+
+    Raises:
+        SandboxError: it was not copied whole. Tests must not run on a part of a project.
+    """
+    try:
+        old = open(source, "rb")  # noqa: PTH123, SIM115
+    except OSError:  # vanished or became unreadable since it was listed
+        return target
+    try:
+        with old, open(target, "wb") as new:  # noqa: PTH123
+            try:
+                fcntl.ioctl(new, _FICLONE, old.fileno())
+            except OSError:
+                shutil.copyfileobj(old, new, 1 << 20)
+        shutil.copystat(source, target)
+    except OSError as error:
+        raise SandboxError(
+            f"{source} could not be copied for a run: {error.strerror}",
+            "Free some space in the cache folder, or set OCI_LSP_CACHE_DIR to another one.",
+        ) from error
     return target
 
 

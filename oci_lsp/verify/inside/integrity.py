@@ -3,6 +3,7 @@
 import builtins
 import re
 import sys
+import tokenize
 import types
 from operator import is_
 from types import CodeType
@@ -217,9 +218,9 @@ class Integrity:
             return
         self._test_files.add(module.__file__)
         try:
-            with open(str(module.__file__), encoding="utf-8") as file:
+            with tokenize.open(str(module.__file__)) as file:
                 moving = {n.strip() for g in _GLOBAL.findall(file.read()) for n in g.split(",")}
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, SyntaxError):
             moving = set()
         label = module.__name__
         self._outer.watch(
@@ -241,6 +242,7 @@ class Integrity:
             self._owns(f.__code__) for f in functions if f.__code__.co_filename == file
         ):
             return
+        self._test_files.add(file)  # what it makes itself (a reload, say) is its own affair
         self._outer.watch(names, label, (), _is_callable)
 
     def _watch_hooks(self, session: Any) -> None:
@@ -330,7 +332,11 @@ class Integrity:
         self.found += [label for label, v in self._outer.added() if not self._by_a_test(v)]
 
     def _by_a_test(self, value: Any) -> bool:
-        """Whether the new value is a function that a test file made: its own affair."""
+        """Whether a test file, or a helper of one, made the new value: its own affair."""
+        if isinstance(value, type):  # a helper's class, made anew by importlib.reload
+            file = getattr(sys.modules.get(value.__module__), "__file__", None)
+            mine = any(map(self._is_candidates, vars(value).values()))
+            return file in self._test_files and not mine
         code = getattr(getattr(value, "__func__", value), "__code__", None)
         return (
             type(code) is CodeType and code.co_filename in self._test_files and not self._owns(code)

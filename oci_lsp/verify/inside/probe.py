@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import threading
+import tokenize
 from types import CodeType
 from typing import Any, Dict, List, Optional
 
@@ -33,7 +34,7 @@ class Probe:
         self._returns = 0
         self._code: Optional[CodeType] = None
         # Below Python 3.12 returned values are looked at only where a word makes it worth while.
-        self._waits = self.IS_CHEAP or (candidate is not None and _compares(candidate, suspects))
+        self._waits = self.IS_CHEAP or (candidate is not None and _compares(candidate))
         self._started = False
         self._candidate = candidate
         self._tool: Optional[int] = None
@@ -144,11 +145,10 @@ class Probe:
             return bool(monitoring.get_local_events(tool, self._code))
 
 
-def _compares(candidate: Dict[str, Any], suspects: Suspects) -> bool:
-    """Whether the file newly has words by which an object compares in its own way."""
+def _compares(candidate: Dict[str, Any]) -> bool:
+    """Whether the file has words by which an object compares in its own way, or may have."""
     try:
-        with open(candidate["path"], encoding="utf-8") as file:
-            new = set(_COMPARING.findall(file.read()))
-    except (OSError, UnicodeDecodeError):
-        return False
-    return bool(new)
+        with tokenize.open(candidate["path"]) as file:
+            return bool(_COMPARING.search(file.read()))
+    except (OSError, UnicodeDecodeError, SyntaxError):
+        return True

@@ -6,7 +6,7 @@ on the order of the calls. What only works for the tests as they stand is no rep
 
 import os
 from types import FunctionType
-from typing import Any, List
+from typing import Any, Dict, List
 
 
 def disguise(items: List[Any]) -> None:
@@ -19,8 +19,12 @@ def disguise(items: List[Any]) -> None:
         function = getattr(item, "function", None) or getattr(item, "obj", None)
         function = getattr(function, "__func__", function)
         name = "test_" + os.urandom(4).hex()
-        if isinstance(function, FunctionType):
-            function.__code__ = function.__code__.replace(co_name=name)
+        while isinstance(function, FunctionType):
+            new: Dict[str, Any] = {"co_name": name}
+            if hasattr(function.__code__, "co_qualname"):  # Python 3.11
+                new["co_qualname"] = name
+            function.__code__ = function.__code__.replace(**new)
+            function = getattr(function, "__wrapped__", None)
         # PYTEST_CURRENT_TEST is made from the node id, which pytest keeps in its own ways.
         own, bracket, parameters = str(item.nodeid).partition("[")
         node_id = own.rpartition("::")[0] + "::" + name + bracket + parameters

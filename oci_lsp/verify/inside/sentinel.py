@@ -1,6 +1,7 @@
 """The sentinel: an audit hook, which nothing can remove, that tells when a candidate's own code
 reaches for the frames, objects and files that test it."""
 
+import _thread
 import os
 import sys
 from types import CodeType
@@ -20,6 +21,7 @@ _HELPERS = tuple(
         "ast.py",
         "shutil.py",
         "fileinput.py",
+        "runpy.py",
         "types.py",
     )
 )
@@ -48,7 +50,11 @@ def _kind(filename: str) -> int:
         return _MADE
     if filename.startswith("<frozen importlib"):
         return _LOADER
-    if filename.endswith(_HELPERS) or any(part in filename for part in _HELPER_FOLDERS):
+    if (
+        filename == "<frozen runpy>"
+        or filename.endswith(_HELPERS)
+        or any(part in filename for part in _HELPER_FOLDERS)
+    ):
         return _HELPER
     return _STRANGER
 
@@ -217,6 +223,8 @@ class Sentinel:
         code = getattr(args[0], "__code__", None)
         if type(code) is CodeType and self._suspects.owns(code):
             return None
+        if id(args[0]) not in self.functions and self._suspects.does_already(args[1]):
+            return None
         return "{}.{}".format(getattr(args[0], "__name__", "a function"), args[1])
 
     def _compile(self, frame: Any, args: Any) -> Optional[str]:
@@ -272,20 +280,30 @@ def _hook(
     watched: Dict[str, Callable[[Any, Any], Optional[str]]], report: Callable[[str], None]
 ) -> Any:
     get, getframe = watched.get, sys._getframe
-    busy = [False]
+    busy: Set[int] = set()
+    getpid, owner = os.getpid, os.getpid()
+    ident = _thread.get_ident
 
     def hook(event: str, args: Any) -> None:
         judge = get(event)
-        if judge is None or busy[0]:
+        if judge is None:
             return
-        busy[0] = True
+        thread = ident()
+        if thread in busy:
+            return
+        busy.add(thread)
         try:
             what = judge(getframe(1), args)
-            if what:
+            if what and getpid() == owner:
                 report(what)
+        except RecursionError:
+            raise  # not looked at, so not done: nearer to the limit the act itself would fail
         except Exception:
             return
         finally:
-            busy[0] = False
+            busy.discard(thread)
+        if what and getpid() != owner:
+            # A forked child's word is not heard by the supervisor: the act does not take place.
+            raise PermissionError(what)
 
     return hook

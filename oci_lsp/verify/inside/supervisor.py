@@ -7,6 +7,7 @@ each. No user code runs in this process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import json
 import os
@@ -15,6 +16,7 @@ import selectors
 import signal
 import subprocess
 import time
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +95,7 @@ _driver: Driver | None = None
 def boot(text: str) -> Reply:
     """Hide the connection, then start the driver and wait for its hello.
 
-    The reply holds `error` ("", "broken", "too_old", "no_pytest") and what the driver said.
+    The reply holds `error` ("", "gone", "broken", "too_old", "no_pytest") and what was said.
     """
     global _driver
     settings = json.loads(text)
@@ -102,12 +104,17 @@ def boot(text: str) -> Reply:
         path.unlink()
     try:
         _driver = _start(settings)
-    except OSError as error:  # no program for this machine, or its own interpreter is gone
-        return Reply({"error": "broken", "output": str(error)})
+    except (FileNotFoundError, PermissionError) as error:  # the program or what starts it is gone
+        return Reply({"error": "gone", "output": str(error)})
+    except OSError as error:
+        gone = error.errno == errno.ENOEXEC  # made for another machine
+        return Reply({"error": "gone" if gone else "broken", "output": str(error)})
     hello = _wait_for("hello", _HELLO_SECONDS)
     if hello is None:
         _driver.process.kill()
-        return Reply({"error": "broken", "output": _output(settings)})
+        output = _output(settings)
+        # Python says so where its own library is gone.
+        return Reply({"error": "gone" if "'encodings'" in output else "broken", "output": output})
     if "pytest" not in hello:
         return Reply({"error": "too_old", **hello})
     _mute()
@@ -170,7 +177,7 @@ def ready() -> Reply:
 
 
 def verify(text: str) -> Reply:
-    """Lay the files over the project, run the tests, and judge. The reply is judge.Judgement's."""
+    """Lay the files over the project, run the tests, and judge; the reply is `judge.judge`'s."""
     assert _driver is not None and _driver.is_ready
     request = json.loads(text)
     settings = _driver.settings
@@ -180,8 +187,7 @@ def verify(text: str) -> Reply:
         for path, content in request["files"].items():
             files.lay(Path(path), content)
     except OSError as error:
-        kill = f"The file could not be laid over the project: {error}"
-        return Reply(judge.broken(kill))
+        return Reply(judge.broken(f"The file could not be laid over the project: {error}"))
     before = files.digests(request["guarded"])
     run = _run(_driver, request)
     # Where the run cannot pass any more, nobody needs to wait for its processes' end.
@@ -196,8 +202,9 @@ def verify(text: str) -> Reply:
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
+        with tokenize.open(path) as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError, SyntaxError):
         return ""
 
 

@@ -16,7 +16,7 @@ import pytest_asyncio
 from oci_lsp.settings import VerifySettings
 from oci_lsp.verify.pool import Verifier
 from oci_lsp.verify.verdict import Candidate, Run, Snippet
-from tests.verify.hostile import equalling, forging, leaving, patching, peeking, rebinding
+from tests.verify.hostile import equalling, evading, forging, leaving, patching, peeking, rebinding
 from tests.verify.hostile.cheats import Cheat
 from tests.verify.watching import ours, snapshot
 
@@ -29,6 +29,7 @@ CHEATS: tuple[Cheat, ...] = (
     *rebinding.ROWS,
     *peeking.ROWS,
     *equalling.ROWS,
+    *evading.ROWS,
 )
 HONEST = Cheat("honest", "def add(a, b):\n    return a + b\n")
 _CLOSE = 10.0

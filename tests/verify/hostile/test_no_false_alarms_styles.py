@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a program on a line
 """Honest tests in unusual styles and places: none is accused of anything."""
 
 from __future__ import annotations
@@ -149,3 +150,89 @@ def recorded(request):
             assert add(a, b) == a + b and late.exists()
         """,
     )
+
+
+async def test_a_helper_that_is_loaded_anew(project: Project):
+    project.write(
+        "conf.py",
+        "import os\n\nRATE = int(os.environ.get('RATE', 1))\n\n\ndef rate():\n    return RATE\n",
+    )
+    await passes(
+        project,
+        PLAIN,
+        """
+        import importlib
+        import conf
+        from calc import add
+
+
+        def test_add(monkeypatch):
+            monkeypatch.setenv("RATE", "5")
+            importlib.reload(conf)
+            assert add(2, 3) == conf.rate()
+        """,
+    )
+
+
+async def test_names_that_are_only_spelled_like_modules(project: Project):
+    await passes(
+        project,
+        """
+        class Sum:
+            def __init__(self, total=0):
+                self.total = total
+
+            def copy(self):
+                return Sum(self.total)
+
+            def plus(self, number):
+                copy = self.copy()
+                copy.total = self.total + number  # was: operator.add = ...
+                return copy
+
+
+        def add(a, b):
+            modules = {}
+            modules["sum"] = Sum(a)
+            modules.setdefault("other", None)
+            return modules.pop("sum").plus(b).total
+        """,
+        "from calc import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n",
+    )
+
+
+async def test_a_test_file_in_another_encoding(project: Project):
+    await passes(
+        project, PLAIN, "from calc import add\n\n\ndef test_add():\n    assert add(2, 3) == 5\n"
+    )
+    (project.root / NODE).write_bytes(
+        "# -*- coding: latin-1 -*-\nfrom calc import add\n\nN = 0\n\n\ndef test_add():\n    global N\n"
+        "    N = 'é'\n    assert add(2, 3) == 5\n".encode("latin-1")
+    )
+    report = await project.verify(PLAIN, NODE)
+    assert report.verdict == "passed", report.feedback
+
+
+async def test_a_file_that_builds_functions_goes_on_to(project: Project):
+    text = """
+    def add(a, b=3):
+        return a + b
+
+
+    def bound(function, *values):
+        made = type(function)(function.__code__, function.__globals__)
+        made.__defaults__ = values
+        return made
+    """
+    test = """
+    from calc import add, bound
+
+
+    def total(a, b):
+        return a + b
+
+
+    def test_add():
+        assert bound(total, 2, 3)() == add(2)
+    """
+    await passes(project, text, test, original=text)
