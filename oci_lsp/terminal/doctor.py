@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from oci_lsp.engine import catalogue, devices, lifecycle
-from oci_lsp.errors import OciError
+from oci_lsp.errors import InterpreterError, OciError
 from oci_lsp.settings import Settings, from_command_line, from_pyproject
 from oci_lsp.source.target import find_root
 from oci_lsp.verify.pool import Verifier
@@ -71,6 +71,11 @@ async def _examine(root: Path, settings: Settings) -> list[Finding]:
     for what, check in checks:
         try:
             findings.append(await check(root, settings))
+        except InterpreterError as error:
+            # No sandbox is tried without the Python that it must show; it is told once.
+            first = what == "sandbox"
+            found = "not looked at: the project's Python cannot be used" if first else error.message
+            findings.append(Finding(what, False, found, "" if first else error.advice))
         except OciError as error:
             findings.append(Finding(what, False, error.message, error.advice))
     return findings

@@ -71,7 +71,10 @@ def advice(refusals: Sequence[Refusal], root: Path) -> str:
         elif refusal.kind == "mount_point":
             found.append(f"Open a folder below {root} as the project." if root == Path("/") else "")
     if kinds & {"missing", "old"} and kinds <= {"missing", "old", "unknown"}:
-        found.append(f"`{_install()}` installs bubblewrap 0.11; `sudo apt install bubblewrap` may.")
+        found.append(
+            f"`{_install()}` installs bubblewrap 0.11; so does `sudo apt install bubblewrap` where"
+            " the distribution has that version."
+        )
     return " ".join(dict.fromkeys(text for text in found if text))
 
 
