@@ -15,30 +15,18 @@ from typing import Any
 
 from oci_lsp.settings import VerifySettings
 from oci_lsp.verify.pool import Verifier
-from oci_lsp.verify.verdict import Candidate, Report, Run
+from oci_lsp.verify.verdict import Report
 from tests.verify.elsewhere import BWRAP
 from tests.verify.hostile_rage.reach import RAGE
 from tests.verify.hostile_rage.rows import MEMORY_MB, PROCESSES
+from tests.verify.hostile_rage.running import GOOD, a_run
 
-GOOD = "def add(a, b):\n    return a + b\n"
 ROWS = tuple(row for row in RAGE if row.reduced)
 # No further user namespaces in it; and whatever goes wrong, no process outlives it.
 PREFIX = (
     *(BWRAP, "--dev-bind", "/", "/", "--unshare-user", "--disable-userns"),
     *("--unshare-pid", "--proc", "/proc", "--die-with-parent", "--"),
 )
-
-
-def a_run(root: Path, text: str, timeout: float = 15.0) -> Run:
-    """A run of the text as the project's candidate.py."""
-    path = root / "candidate.py"
-    return Run(
-        files={path: text},
-        node_ids=("tests/test_rage.py::test_add",),
-        candidate=Candidate(path, "add", "add", (0, text.count("\n"))),
-        original=text,  # reaching is allowed here, what comes of it is looked at
-        timeout=timeout,
-    )
 
 
 def _told(report: Report) -> dict[str, Any]:

@@ -16,13 +16,13 @@ import pytest
 
 from oci_lsp.settings import VerifySettings
 from oci_lsp.verify.pool import Verifier
-from oci_lsp.verify.verdict import Candidate, Report, Run
+from oci_lsp.verify.verdict import Report
 from tests.verify.hostile_rage.bait import Bait
 from tests.verify.hostile_rage.reach import RAGE
 from tests.verify.hostile_rage.rows import MEMORY_MB, PROCESSES, Row
+from tests.verify.hostile_rage.running import GOOD, a_run
 from tests.verify.watching import ours
 
-GOOD = "def add(a, b):\n    return a + b\n"
 # Generous: what it takes on a quiet machine is measured elsewhere.
 NEXT_VERDICT_SECONDS = 10.0
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
@@ -33,17 +33,6 @@ def bait() -> Iterator[Bait]:
     made = Bait()
     yield made
     made.close()
-
-
-def a_run(root: Path, text: str, timeout: float = 15.0) -> Run:
-    path = root / "candidate.py"
-    return Run(
-        files={path: text},
-        node_ids=("tests/test_rage.py::test_add",),
-        candidate=Candidate(path, "add", "add", (0, text.count("\n"))),
-        original=text,  # reaching is allowed here, what comes of it is looked at
-        timeout=timeout,
-    )
 
 
 def settings() -> VerifySettings:
