@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from oci_lsp.verify.inside import watch
+from oci_lsp.verify.inside import usage, watch
 
 _OWN_THREADS = 64  # the kernel's and the sandbox's, with room to spare
 
@@ -25,10 +25,13 @@ def limit(pid: int, settings: Mapping[str, Any], timeout: float) -> None:
     _prlimit(pid, "RLIMIT_CORE", 1)
     for name in ("RLIMIT_RTPRIO", "RLIMIT_NICE"):  # no precedence over the user's programs
         _prlimit(pid, name, 0)
+    threads = watch.thread_limit(settings["processes"]) + _OWN_THREADS
     if not settings["strict"]:
         _prlimit(pid, "RLIMIT_FSIZE", memory)
+        # Without a namespace of its own all of the user's count: so many more may there be.
+        _prlimit(pid, "RLIMIT_NPROC", usage.users_threads() + threads)
     elif _counts_by_namespace():
-        _prlimit(pid, "RLIMIT_NPROC", watch.thread_limit(settings["processes"]) + _OWN_THREADS)
+        _prlimit(pid, "RLIMIT_NPROC", threads)
     # Should the machine run out of memory, this is what is to go, not the user's editor.
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000", "ascii")
