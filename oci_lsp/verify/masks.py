@@ -88,7 +88,7 @@ def _is_there(path: Path) -> bool:
 
 def _covered(path: Path, root: Path, found: list[Path]) -> bool:
     """Whether a path is out of reach already; an overlay's or a copy's sockets are nobody's."""
-    return any(_within(path, folder) for folder in [root, *map(Path, EMPTIED), *found])
+    return any(path.is_relative_to(folder) for folder in [root, *map(Path, EMPTIED), *found])
 
 
 def _sockets() -> list[Path]:
@@ -129,7 +129,3 @@ def devices() -> list[Path]:
     except OSError:
         return []
     return [Path("/dev", name) for name in names if _DEVICES.match(name)]
-
-
-def _within(path: Path, folder: Path) -> bool:
-    return path == folder or folder in path.parents

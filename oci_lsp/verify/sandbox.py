@@ -67,7 +67,7 @@ def command(bwrap: Path, layout: Layout, settings: VerifySettings) -> list[str]:
     hidden = masks.hidden(layout.root)
     # A little more than the watchdog allows: who fills one up is ended, and need not be understood.
     size = ["--size", str(settings.memory_mb * 5 // 4 << 20)]
-    before = [path for path in hidden if _within(layout.root, path)]
+    before = [path for path in hidden if layout.root.is_relative_to(path)]
     after = [path for path in hidden if path not in before]
     arguments = [str(bwrap), "--unshare-user", "--disable-userns", "--unshare-pid"]
     arguments += ["--unshare-ipc", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
@@ -113,8 +113,8 @@ def _show(layout: Layout, masked: Sequence[Path]) -> list[str]:
     """Bind what the interpreters need where a mask would hide it."""
     arguments = []
     for path in layout.readable:
-        is_masked = any(_within(path, mask) for mask in masked)
-        if is_masked and not _within(path, layout.root) and _may_show(path):
+        is_masked = any(path.is_relative_to(mask) for mask in masked)
+        if is_masked and not path.is_relative_to(layout.root) and _may_show(path):
             arguments += ["--ro-bind", str(path.resolve()), str(path)]
     return arguments
 
@@ -123,7 +123,7 @@ def _may_show(path: Path) -> bool:
     """Whether a path may be seen through a mask: no mask, nothing above one, nothing in /run."""
     kept = [*map(Path, masks.EMPTIED), *masks.secrets(), Path.home().resolve()]
     return not any(
-        _within(place, Path("/run")) or any(_within(folder, place) for folder in kept)
+        place.is_relative_to(Path("/run")) or any(folder.is_relative_to(place) for folder in kept)
         for place in (path, path.resolve())
     )
 
@@ -133,14 +133,10 @@ def _project(layout: Layout) -> list[str]:
     if layout.copy is not None:
         arguments = ["--bind", str(layout.copy), root]
         for path in layout.readable:  # environments are not copied
-            if _within(path, layout.root) and path != layout.root and _may_show(path):
+            if path.is_relative_to(layout.root) and path != layout.root and _may_show(path):
                 arguments += ["--ro-bind", str(path), str(path)]
         return arguments
     arguments = ["--overlay-src", root]
     if layout.layer is not None:
         arguments += ["--overlay-src", str(layout.layer)]
     return [*arguments, "--tmp-overlay", root]
-
-
-def _within(path: Path, folder: Path) -> bool:
-    return path == folder or folder in path.parents
