@@ -11,7 +11,7 @@ import dataclasses
 import json
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -118,6 +118,17 @@ class Settings:
     verify: VerifySettings = field(default_factory=VerifySettings)
     refine: RefineSettings = field(default_factory=RefineSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    apply: Literal["auto", "confirm", "preview"] = _doc(
+        "What becomes of a passed candidate in an editor: applied at once, after a question, or "
+        "shown in the editor's own preview of the change",
+        "auto",
+    )
+    code_lens: Literal["auto", "on", "off"] = _doc(
+        "Lenses over functions whose test is known or failed last; `auto`: only where the editor "
+        "has no test view of its own",
+        "auto",
+    )
+    diagnostics: bool = _doc("Show the last failed test at its assert and in the function", True)
 
 
 # A repository that could set these could weaken its reader's safety, or delete what is not its own:
@@ -150,7 +161,7 @@ def _camel(name: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """One setting: its dotted name (`verify.memoryMb`) and its field."""
+    """One setting by its dotted name (`verify.memoryMb`); `section` is "" at the top level."""
 
     name: str
     section: str
@@ -164,23 +175,38 @@ class Key:
 
 def keys() -> dict[str, Key]:
     """Every setting by its dotted, camel-case name, in the order of the tree."""
-    found: dict[str, Key] = {}
-    for section, section_type in typing.get_type_hints(Settings).items():
-        hints = typing.get_type_hints(section_type)
-        defaults = section_type()
-        for item in dataclasses.fields(section_type):
-            name = f"{_camel(section)}.{_camel(item.name)}"
-            found[name] = Key(
-                name=name,
-                section=section,
-                attribute=item.name,
-                type=hints[item.name],
-                default=getattr(defaults, item.name),
-                doc=item.metadata["doc"],
-                low=item.metadata["low"],
-                high=item.metadata["high"],
-            )
-    return found
+    return {key.name: key for key in _keys_of(Settings, "")}
+
+
+def _keys_of(tree: type, section: str) -> Iterator[Key]:
+    hints = typing.get_type_hints(tree)
+    defaults = tree()
+    for item in dataclasses.fields(tree):
+        if dataclasses.is_dataclass(hints[item.name]):
+            yield from _keys_of(hints[item.name], item.name)
+            continue
+        yield Key(
+            name=".".join(map(_camel, filter(None, (section, item.name)))),
+            section=section,
+            attribute=item.name,
+            type=hints[item.name],
+            default=getattr(defaults, item.name),
+            doc=item.metadata["doc"],
+            low=item.metadata["low"],
+            high=item.metadata["high"],
+        )
+
+
+def value_of(settings: Settings, key: Key) -> Any:
+    """What a setting is set to."""
+    return getattr(getattr(settings, key.section) if key.section else settings, key.attribute)
+
+
+def _replaced(base: Settings, key: Key, value: Any) -> Settings:
+    if not key.section:
+        return dataclasses.replace(base, **{key.attribute: value})
+    section = dataclasses.replace(getattr(base, key.section), **{key.attribute: value})
+    return dataclasses.replace(base, **{key.section: section})
 
 
 def _expected(key: Key) -> str:
@@ -262,8 +288,7 @@ def merge(
         except SettingsError as error:
             messages.append(f"{error.message}; the default is used ({_show(key.default)})")
             continue
-        section = dataclasses.replace(getattr(base, key.section), **{key.attribute: converted})
-        base = dataclasses.replace(base, **{key.section: section})
+        base = _replaced(base, key, converted)
     return base, messages
 
 
@@ -311,10 +336,7 @@ def from_command_line(base: Settings, assignments: Iterable[str]) -> Settings:
                 "`oci-lsp settings` lists them all.",
             )
         key = known[name]
-        section = dataclasses.replace(
-            getattr(base, key.section), **{key.attribute: _convert(key, _parse(key, text))}
-        )
-        base = dataclasses.replace(base, **{key.section: section})
+        base = _replaced(base, key, _convert(key, _parse(key, text)))
     return base
 
 
@@ -329,11 +351,12 @@ def _parse(key: Key, text: str) -> Any:
         return text
 
 
-def as_tree(settings: Settings) -> dict[str, dict[str, Any]]:
+def as_tree(settings: Settings) -> dict[str, Any]:
     """The settings as editors write them: nested objects with camel-case keys."""
-    tree: dict[str, dict[str, Any]] = {}
+    tree: dict[str, Any] = {}
     for key in keys().values():
-        value = getattr(getattr(settings, key.section), key.attribute)
-        section, _, leaf = key.name.partition(".")
-        tree.setdefault(section, {})[leaf] = list(value) if isinstance(value, tuple) else value
+        value = value_of(settings, key)
+        section, _, leaf = key.name.rpartition(".")
+        place = tree.setdefault(section, {}) if section else tree
+        place[leaf] = list(value) if isinstance(value, tuple) else value
     return tree
