@@ -94,6 +94,12 @@ class RefineSettings:
     seconds: float = _doc("Seconds that one job may take once the model is ready", 300.0, low=1)
     tokens: int = _doc("Tokens that one job may generate", 32768, low=16)
     max_tokens: int = _doc("Tokens that one reply may have", 1024, low=16)
+    context_tokens: int = _doc(
+        "Tokens of the prompt that may tell of the code around the function: its class, what it "
+        "and its tests use of other modules; 0: none",
+        1000,
+        low=0,
+    )
     temperature: float = _doc("Temperature of the sampled candidates", 0.7, low=0, high=2)
     top_p: float = _doc("Nucleus of the sampled candidates", 0.95, low=0.01, high=1)
     seed: int = _doc("Seed of the sampled candidates", 0, low=0)

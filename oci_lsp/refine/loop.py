@@ -15,6 +15,7 @@ from contextlib import aclosing
 from oci_lsp.engine.client import Request
 from oci_lsp.errors import OciError, TestsError
 from oci_lsp.refine import prompt
+from oci_lsp.refine.surroundings import Surroundings
 from oci_lsp.refine.task import (
     Attempt,
     Attempted,
@@ -62,17 +63,19 @@ async def refine(
     settings: Settings,
     observe: Observer = _nobody,
     finished: Callable[[Result], None] = lambda result: None,
+    surroundings: Surroundings | None = None,
 ) -> Result:
     """Work on a task until its test passes or a limit ends it.
 
     `connect` finds or starts the engine, once the baseline has shown that there is something to do.
     `finished` is given the result on every way out, a cancellation's too. Every failure becomes an
-    outcome.
+    outcome. `surroundings` gathers the context; by default as the settings say.
 
     Raises:
         asyncio.CancelledError: the caller cancelled; the model and the kernel were stopped.
     """
-    job = _Job(task, connect, verifier, settings, observe)
+    around = surroundings or Surroundings(task, settings.refine.context_tokens)
+    job = _Job(task, connect, verifier, settings, observe, around)
     result: Result | None = None
     try:
         async with job.deadline:
@@ -106,8 +109,10 @@ class _Job:
         verifier: Verifier,
         settings: Settings,
         observe: Observer,
+        surroundings: Surroundings,
     ) -> None:
         self.task = task
+        self.surroundings = surroundings
         self.limits = settings.refine
         self.trials = Trials(task, verifier, settings, observe)
         self.verifier = verifier
@@ -128,6 +133,7 @@ class _Job:
         self.tokens = 0
         self.name = ""
         self.tests = ""
+        self.around = ""
         # Found tests that cannot tell anything today, for the user's eyes.
         self.left_out = ""
         # What was said before this message is kept for the transcript, but no longer sent.
@@ -138,7 +144,9 @@ class _Job:
         # Reading a project and a long file takes its time: whoever shares this thread goes on.
         await asyncio.to_thread(self.check_source)
         await asyncio.to_thread(self.select_tests)
+        self.surroundings.start(self.trials.selection)
         failure = await self.baseline()
+        await self.surroundings.ready()
         await asyncio.to_thread(self.open_conversation, failure)
         self.engine = await self.connected()
         for turn in range(1, self.limits.turns + 1):
@@ -264,6 +272,7 @@ class _Job:
             {**self.task.buffers, self.task.path: self.task.module.text},
             limit=prompt.TESTS_LIMIT,
         )
+        self.around = self.surroundings.context(self.trials.selection).text
         if self.messages and self.messages[-1].role == "user":
             # The job that goes on here had failed: its last message says how.
             self.messages[-1] = prompt.with_feedback(self.messages[-1], self.task.feedback)
@@ -274,7 +283,7 @@ class _Job:
             )
             self.messages.append(message)
             return
-        self.messages.extend(prompt.opening(self.task, self.name, self.tests, failure))
+        self.messages.extend(prompt.opening(self.task, self.name, self.tests, failure, self.around))
 
     async def connected(self) -> Engine:
         self.observe(Stage("engine"))
@@ -366,7 +375,7 @@ class _Job:
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
         if best.unchanged and isinstance(self.task.target, Function):
             self.since = len(self.messages)
-            self.messages.append(prompt.afresh(self.task, self.name, self.tests))
+            self.messages.append(prompt.afresh(self.task, self.name, self.tests, self.around))
             return
         others = [t.code for _, t in tried if t.verdict != "rejected" and t.code != best.code]
         self.messages.append(
@@ -425,7 +434,7 @@ class _Job:
         mine = [task for task in (self.standby, self.again) if task is not None]
         for task in mine:
             task.cancel()
-        await asyncio.gather(*mine, return_exceptions=True)
+        await asyncio.gather(*mine, self.surroundings.close(), return_exceptions=True)
 
 
 def _rank(verdict: Verdict, passed_tests: int) -> tuple[int, int]:

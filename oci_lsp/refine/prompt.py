@@ -9,7 +9,6 @@ from functools import cache
 import jinja2
 
 from oci_lsp.refine.task import Message, Task
-from oci_lsp.source.context import context
 from oci_lsp.source.functions import Function, parse
 from oci_lsp.source.layout import dedented
 
@@ -39,12 +38,14 @@ def render(template: str, **values: object) -> str:
     return _templates().get_template(f"{template}.j2").render(**values).strip()
 
 
-def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, ...]:
-    """The first messages of a job: what to write, what it must satisfy, how it fails today."""
+def opening(task: Task, name: str, tests: str, failure: str, around: str) -> tuple[Message, ...]:
+    """The first messages of a job: what to write, what it must satisfy, how it fails today.
+
+    `around` is the context, `oci_lsp.source.context`.
+    """
     target = task.target
     function = target if isinstance(target, Function) else None
     text, lines = task.module.text, task.module.lines
-    around = context(task.module, target)
     template = "fix" if task.kind == "fix" and function is not None else "generate"
     content = render(
         template,
@@ -52,7 +53,7 @@ def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, .
         owner=(function.owner if function else None) or "",
         function=dedented(task.module, function) if function else "",
         description="" if function else text[target.span.start : target.span.end],
-        context=around.text.strip(),
+        context=around.strip(),
         tests=tests.strip(),
         failure=failure.strip(),
         comments=task.feedback,
@@ -71,7 +72,7 @@ def opening(task: Task, name: str, tests: str, failure: str) -> tuple[Message, .
     )
 
 
-def afresh(task: Task, name: str, tests: str) -> Message:
+def afresh(task: Task, name: str, tests: str, around: str) -> Message:
     """The task told without the function's body: whoever only copies it must write it anew.
 
     Small models repeat a buggy body that they see, sample after sample; from the signature, the
@@ -85,7 +86,7 @@ def afresh(task: Task, name: str, tests: str) -> Message:
     blank = parse(f"{text[:start]}{gap}...{text[function.body.end :]}")
     target = blank.named(function.qualname) or function
     other = dataclasses.replace(task, module=blank, target=target, kind="generate")
-    return opening(other, name, tests, "")[1]
+    return opening(other, name, tests, "", around)[1]
 
 
 def again(

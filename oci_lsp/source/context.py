@@ -1,70 +1,271 @@
-"""What the model should know around a function: imports, its class, what of the module it uses."""
+"""What the model should know around a function, nearest first, within a budget.
+
+Static throughout: files are read, nothing of the project is executed.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from tree_sitter import Node
 
+from oci_lsp.source.definitions import Found, dotted_names, hinted_names, lookup
 from oci_lsp.source.functions import CommentBlock, Function, Module
 from oci_lsp.source.lines import normalise
-from oci_lsp.source.parts import definition_of, name_of, text_of
+from oci_lsp.source.outline import brief, members, shown
+from oci_lsp.source.parts import definition_of, text_of
+from oci_lsp.source.project import Project, SourceFile
 from oci_lsp.source.syntax import Syntax
+from oci_lsp.source.testuses import uses_of_tests
 
-# Characters of the three parts together; some 1,000 tokens.
-_LIMIT = 4000
-# A definition up to this many lines is shown whole.
-_SHORT = 12
+# Qwen2.5-Coder's tokenizer makes 3.8 to 4.3 characters of such outlines one token.
+CHARACTERS_PER_TOKEN = 4
 _WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A definition that type inference led to: `qualname` (dotted) in the file at `path`."""
+
+    path: Path
+    qualname: str
+    in_test: bool = False
+    """It is a test that leans on it, not the function."""
 
 
 @dataclass(frozen=True)
 class Context:
     """Bounded Python text around a target; lines end in `\\n`, no part ends in one."""
 
-    imports: str
-    """The module's import statements."""
-    owner: str
-    """The class of a method: header, attributes, signatures of the other methods."""
-    helpers: str
-    """Definitions of the module that the function uses: whole where short, else outlined."""
-
-    @property
-    def text(self) -> str:
-        return "\n\n".join(part for part in (self.imports, self.helpers, self.owner) if part)
+    text: str
+    files: tuple[str, ...] = ()
+    """Whose parts are shown, relative to the root, the target's own last."""
+    left_out: int = 0
+    """Definitions that did not fit."""
 
 
-def context(module: Module, target: Function | CommentBlock, *, limit: int = _LIMIT) -> Context:
-    """The surroundings of `target`, at most `limit` characters; helpers are left out first.
+@dataclass
+class _Wanted:
+    """Definitions to show, each under the nearest of the reasons for it."""
 
-    A line `# ... N definitions not shown` stands for what was left out.
+    found: dict[tuple[str, int], tuple[int, Found]] = field(default_factory=dict)
+
+    def add(self, rank: int, item: Found) -> None:
+        if item.key not in self.found or rank < self.found[item.key][0]:
+            self.found[item.key] = rank, item
+
+
+# Nearest first. From _UNUSED_IMPORT on only signatures are shown.
+_USED, _INFERRED, _TESTED, _HINTED, _UNUSED_IMPORT, _UNUSED_SIBLING = range(6)
+
+
+def context(
+    project: Project,
+    path: Path,
+    target: Function | CommentBlock,
+    *,
+    tokens: int,
+    tests: Sequence[str] = (),
+    snippets: Sequence[str] = (),
+    inferred: Sequence[Location] = (),
+    across: bool = True,
+) -> Context:
+    """The surroundings of `target`, a part of the file at `path`.
+
+    In this order, until the budget is spent: the module's imports; the target's class with its
+    attributes and the other methods' signatures; definitions that the target uses, of its module
+    and of others (a base class counts as used); what inference found; what the tests lean on in
+    other files than theirs; types in the annotations of all these; signatures of what the module
+    imports or defines and the target does not use. A definition is whole where short, else its
+    signature and the first line of its docstring. The last line counts what was left out.
+
+    Args:
+        tokens: the budget, estimated as four characters each.
+        tests: pytest node ids of the target's tests, relative to the project's root.
+        snippets: example code that tests the target.
+        across: look beyond the target's module at all.
     """
-    imports = _fit(_imports(module), limit // 4, "imports")
-    room = limit - len(imports)
-    owner = _class_around(module, target)
-    own = _fit(_owner(module, owner, target), room * 2 // 3, "members") if owner else ""
-    room -= len(own)
-    helpers = _fit(_helpers(module, target, owner), room, "definitions", gap="\n\n")
-    return Context(imports, own, helpers)
+    file = project.file(path)
+    if file is None or tokens <= 0:
+        return Context("")
+    return _Gatherer(project, file, target, tokens * CHARACTERS_PER_TOKEN).gather(
+        tests, snippets, inferred, across=across
+    )
 
 
-def _fit(pieces: Iterable[str], room: int, what: str, gap: str = "\n") -> str:
-    """As many pieces as `room` characters hold, in order, and a count of the others."""
-    kept: list[str] = []
-    left = 0
-    used = len(f"# ... 999 {what} not shown")
-    for piece in pieces:
-        if used + len(gap) + len(piece) > room:
-            left += 1
-            continue
-        used += len(gap) + len(piece)
-        kept.append(piece)
-    mark = f"# ... {left} {what} not shown"
-    if left and len(mark) <= room:
-        kept.append(mark)
-    return gap.join(kept)
+class _Gatherer:
+    """Collects what is wanted around one target, then fits it into the room."""
+
+    def __init__(
+        self, project: Project, file: SourceFile, target: Function | CommentBlock, room: int
+    ) -> None:
+        self._project = project
+        self._file = file
+        self._module = file.module
+        self._target = target
+        self._room = room
+        self._owner = class_around(self._module, target)
+        self._wanted = _Wanted()
+        self._used: frozenset[str] = frozenset()
+        self._left_out = 0
+
+    def gather(
+        self,
+        tests: Sequence[str],
+        snippets: Sequence[str],
+        inferred: Sequence[Location],
+        *,
+        across: bool,
+    ) -> Context:
+        self._from_target(across=across)
+        if across:
+            for location in inferred:
+                self._from_inference(location)
+            self._from_tests(tests, snippets)
+            self._from_hints()
+            self._from_own_module()
+        imports = self._fitted(_imports(self._module), self._room // 4)
+        owner = ""
+        if self._owner is not None:
+            lines = members(self._module, self._owner, self._target.span.start, self._used)
+            owner = self._fitted(lines, self._room * 2 // 3)
+        pieces = self._fitted_definitions()
+        return self._arranged(imports, owner, pieces)
+
+    def _from_target(self, *, across: bool) -> None:
+        if isinstance(self._target, Function):
+            code = text_of(self._module, self._target)
+            syntax = Syntax("if 1:\n" + code if self._target.indent else code)
+            names = [*dotted_names(syntax), *hinted_names(syntax, syntax.root)]
+            self._used = syntax.names()
+        else:
+            names = _WORD.findall(self._target.text)
+            self._used = frozenset(names)
+        if self._owner is not None:
+            names += _bases(self._module, self._owner)
+        for name in names:
+            self._add(_USED, self._file, name, across=across)
+
+    def _add(self, rank: int, file: SourceFile, dotted: str, *, across: bool = True) -> None:
+        if not across:
+            head = dotted.partition(".")[0]
+            node = file.definitions.get(head)
+            found = Found(file, head, node) if node is not None else None
+        else:
+            found = lookup(self._project, file, dotted)
+        if found is not None:
+            self._add_found(rank, found)
+
+    def _add_found(self, rank: int, found: Found) -> None:
+        if found.node is None:
+            for name, node in found.file.definitions.items():
+                if not name.startswith("_"):
+                    self._add_found(max(rank, _UNUSED_IMPORT), Found(found.file, name, node))
+        elif not self._is_own(found):
+            self._wanted.add(rank, found)
+
+    def _is_own(self, found: Found) -> bool:
+        """It is the target itself, its class, or what holds it."""
+        if found.file is not self._file or found.node is None:
+            return False
+        if definition_of(found.node) == self._owner:
+            return True
+        syntax, start = self._module.syntax, self._target.span.start
+        return syntax.start(found.node) <= start < syntax.end(found.node)
+
+    def _from_inference(self, location: Location) -> None:
+        file = self._project.file(location.path)
+        head, _, member = location.qualname.partition(".")
+        node = file.definitions.get(head) if file else None
+        if file is None or node is None:
+            return
+        self._used |= {member.rpartition(".")[2]} - {""}
+        self._add_found(_TESTED if location.in_test else _INFERRED, Found(file, head, node))
+
+    def _from_tests(self, tests: Sequence[str], snippets: Sequence[str]) -> None:
+        for file, name in uses_of_tests(self._project, tests):
+            found = lookup(self._project, file, name)
+            # A test file's own definitions stand beside the tests in the prompt.
+            if found is not None and (found.file is not file or file.path.name == "conftest.py"):
+                self._add_found(_TESTED, found)
+        for text in snippets:
+            for name in dotted_names(Syntax(text.replace(">>> ", "").replace("... ", ""))):
+                self._add(_TESTED, self._file, name)
+
+    def _from_hints(self) -> None:
+        """Types in annotations and bases, one hop from what is shown."""
+        near = [item for rank, item in self._wanted.found.values() if rank < _HINTED]
+        if self._owner is not None:
+            near.append(Found(self._file, "", self._owner))
+        for item in near:
+            if item.node is not None:
+                for name in hinted_names(item.file.module.syntax, item.node):
+                    self._add(_HINTED, item.file, name)
+
+    def _from_own_module(self) -> None:
+        for binding in self._file.bindings:
+            if binding.name != "*":
+                self._add(_UNUSED_IMPORT, self._file, binding.name)
+        for name, node in self._file.definitions.items():
+            if definition_of(node).type == "function_definition":
+                self._add_found(_UNUSED_SIBLING, Found(self._file, name, node))
+
+    def _fitted(self, lines: Iterable[str], room: int) -> str:
+        """As many lines as `room` characters hold, in order; the rest is counted."""
+        kept: list[str] = []
+        for line in lines:
+            if len(line) + 1 > room:
+                self._left_out += 1
+                continue
+            room -= len(line) + 1
+            kept.append(line)
+        text = "\n".join(kept)
+        self._room -= len(text)
+        return text
+
+    def _fitted_definitions(self) -> dict[SourceFile, dict[int, str]]:
+        """Texts by file and by where they start; nearest first into what room is left."""
+        # The line that counts what was left out, and the gaps.
+        room = self._room - len("# ... 999 definitions not shown") - 8
+        pieces: dict[SourceFile, dict[int, str]] = {self._file: {}}
+        ranked = sorted(self._wanted.found.values(), key=lambda pair: pair[0])
+        for rank, item in ranked:
+            assert item.node is not None  # a module was replaced by its definitions
+            module = item.file.module
+            texts = [brief(module, item.node)]
+            if rank < _UNUSED_IMPORT:
+                texts.insert(0, shown(module, item.node, self._used))
+            head = 0 if item.file in pieces else len(item.file.name) + 4
+            for text in texts:
+                if head + len(text) + 2 <= room:
+                    pieces.setdefault(item.file, {})[item.node.start_byte] = text
+                    room -= head + len(text) + 2
+                    break
+            else:
+                self._left_out += 1
+        return pieces
+
+    def _arranged(
+        self, imports: str, owner: str, pieces: dict[SourceFile, dict[int, str]]
+    ) -> Context:
+        """Farthest first, so that the nearest stands beside the function."""
+        own = [text for _, text in sorted(pieces.pop(self._file).items())]
+        blocks: list[str] = []
+        for file, texts in reversed(pieces.items()):
+            first, *others = [text for _, text in sorted(texts.items())]
+            blocks += [f"# {file.name}\n{first}", *others]
+        near = [part for part in (imports, *own, owner) if part]
+        files = [file.name for file in reversed(pieces)]
+        if near:
+            files.append(self._file.name)
+            if len(files) > 1:
+                near[0] = f"# {self._file.name}\n{near[0]}"
+        if self._left_out:
+            near.append(f"# ... {self._left_out} definitions not shown")
+        return Context("\n\n".join([*blocks, *near]), tuple(files), self._left_out)
 
 
 def _imports(module: Module) -> Iterator[str]:
@@ -72,7 +273,12 @@ def _imports(module: Module) -> Iterator[str]:
         yield normalise(span.of(module.text))
 
 
-def _class_around(module: Module, target: Function | CommentBlock) -> Node | None:
+def _bases(module: Module, owner: Node) -> Iterator[str]:
+    bases = owner.child_by_field_name("superclasses")
+    return dotted_names(module.syntax, bases) if bases else iter(())
+
+
+def class_around(module: Module, target: Function | CommentBlock) -> Node | None:
     """The class whose method the target is, or where it would be one."""
     if isinstance(target, Function) and target.owner is None:
         return None
@@ -97,114 +303,3 @@ def _reaches(module: Module, node: Node, comment: CommentBlock) -> bool:
     lines = module.lines
     rows = range(node.end_point.row + 1, comment.line)
     return all(lines.is_blank(row) or lines.is_comment(row) for row in rows)
-
-
-def _owner(module: Module, owner: Node, target: Function | CommentBlock) -> Iterator[str]:
-    syntax = module.syntax
-    body = owner.child_by_field_name("body")
-    yield from _header(syntax, owner)
-    for node in body.named_children if body else ():
-        inner = definition_of(node)
-        if node.type == "comment":
-            continue
-        if inner.type in ("function_definition", "class_definition"):
-            if syntax.start(node) != target.span.start:
-                yield _indented(module, node, _outline(module, node))
-        else:
-            yield _indented(module, node, syntax.raw(node))
-
-
-def _indented(module: Module, node: Node, text: str) -> str:
-    return normalise(module.lines.indent(node.start_point.row) + text)
-
-
-def _header(syntax: Syntax, node: Node) -> Iterator[str]:
-    """A class's line with its decorators; its docstring comes with the body."""
-    parent = node.parent
-    if parent and parent.type == "decorated_definition":
-        for child in parent.children:
-            if child.type == "decorator":
-                yield normalise(syntax.raw(child))
-    colon = next((c for c in reversed(node.children) if c.type == ":"), None)
-    end = syntax.end(colon) if colon else syntax.lines.end(node.start_point.row)
-    yield normalise(syntax.text[syntax.start(node) : end])
-
-
-def _outline(module: Module, node: Node) -> str:
-    """A definition without its body: decorators, signature, first line of the docstring."""
-    syntax = module.syntax
-    if definition_of(node).type == "class_definition":
-        return "\n".join([*_header(syntax, definition_of(node)), "    ..."])
-    start = syntax.start(node)
-    function = next((f for f in module.functions if f.span.start == start), None)
-    if function is None:
-        return syntax.raw(node).split("\n")[0]
-    inner = function.indent + "    "
-    lead = [d + "\n" + function.indent for d in function.decorators]
-    words = (function.docstring or "").strip().split("\n")[0]
-    doc = f'\n{inner}"""{words}"""' if words and '"""' not in words and "\\" not in words else ""
-    tail = f"{doc}\n{inner}..." if doc else " ..."
-    return "".join([*lead, function.signature, tail])
-
-
-def _helpers(module: Module, target: Function | CommentBlock, owner: Node | None) -> Iterator[str]:
-    """Module-level definitions that the target mentions, nearest mention aside: in file order."""
-    syntax = module.syntax
-    if isinstance(target, Function):
-        code = text_of(module, target)
-        used = Syntax("if 1:\n" + code if target.indent else code).names()
-        start = target.span.start
-    else:
-        used, start = frozenset(_WORD.findall(target.text)), target.span.start
-    for node in _top_level(syntax.root.named_children):
-        if syntax.start(node) <= start < syntax.end(node) or definition_of(node) == owner:
-            continue
-        inner = definition_of(node)
-        if inner.type == "function_definition":
-            if name_of(syntax, node) in used:
-                yield _shown(module, node)
-        elif inner.type == "class_definition":
-            if name_of(syntax, node) in used:
-                yield _shown_class(module, node, inner)
-        elif node.type == "expression_statement" and node.named_children:
-            left = node.named_children[0].child_by_field_name("left")
-            if left and left.type != "attribute" and syntax.names(left) & used:
-                yield _shortened(normalise(syntax.raw(node)))
-        elif node.type == "type_alias_statement" and syntax.names(node) & used:
-            yield normalise(syntax.raw(node))
-
-
-def _top_level(nodes: Iterable[Node]) -> Iterator[Node]:
-    """Statements at module level, those under `if` and `try` too."""
-    for node in nodes:
-        if node.type in ("if_statement", "try_statement", "else_clause", "except_clause", "block"):
-            yield from _top_level(node.named_children)
-        else:
-            yield node
-
-
-def _shown(module: Module, node: Node) -> str:
-    rows = node.end_point.row - node.start_point.row + 1
-    text = module.syntax.raw(node) if rows <= _SHORT else _outline(module, node)
-    return normalise(text)
-
-
-def _shown_class(module: Module, node: Node, inner: Node) -> str:
-    if node.end_point.row - node.start_point.row < _SHORT:
-        return normalise(module.syntax.raw(node))
-    lines = list(_header(module.syntax, inner))
-    body = inner.child_by_field_name("body")
-    for child in body.named_children if body else ():
-        if definition_of(child).type in ("function_definition", "class_definition"):
-            lines.append(_indented(module, child, _outline(module, child)))
-        elif child.type != "comment":
-            lines.append(_indented(module, child, _shortened(module.syntax.raw(child))))
-    return normalise("\n".join(lines))
-
-
-def _shortened(text: str) -> str:
-    """A statement of many lines (a table) by its first ones."""
-    lines = text.split("\n")
-    if len(lines) <= _SHORT:
-        return text
-    return "\n".join([*lines[: _SHORT // 2], f"# ... {len(lines) - _SHORT // 2} lines not shown"])

@@ -328,7 +328,7 @@ def _python_paths(root: Path, buffers: Mapping[Path, str]) -> Iterator[Path]:
     seen: set[Path] = set()
     for folder, folders, files in os.walk(root):
         here = Path(folder)
-        folders[:] = sorted(name for name in folders if not _skipped(here / name))
+        folders[:] = sorted(name for name in folders if not skipped_folder(here / name))
         for name in sorted(files):
             if name.endswith(".py"):
                 seen.add(here / name)
@@ -340,7 +340,8 @@ def _python_paths(root: Path, buffers: Mapping[Path, str]) -> Iterator[Path]:
                 yield path
 
 
-def _skipped(folder: Path) -> bool:
+def skipped_folder(folder: Path) -> bool:
+    """A folder that holds none of the project's own sources: hidden, an environment, built."""
     return (
         folder.name.startswith(".")
         or folder.name in _SKIPPED
