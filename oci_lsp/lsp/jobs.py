@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
     from oci_lsp.lsp.tasks import Order
     from oci_lsp.refine.task import Result, Task
+    from oci_lsp.source.functions import CommentBlock, Function
 
 Request = Literal["fix", "generate", "refine"]
 
@@ -64,16 +65,20 @@ class Jobs:
             self._spawn(self._refused(job_id, error))
             return job_id
         key = key_of(order.document.uri, order.target)
-        for other in self._running.values():
-            if other.key == key:
-                self._server.messages.warning(
-                    f"oci-lsp: a job on {order.label} runs already ({other.id})."
-                )
-                return other.id
+        if other := self.running_on(order.document.uri, order.target):
+            self._server.messages.warning(
+                f"oci-lsp: a job on {order.label} runs already ({other.id})."
+            )
+            return other.id
         job = Job(self._server, job_id, key, order)
         self._running[job_id] = job
         job.asyncio_task = self._spawn(self._run(job))
         return job_id
+
+    def running_on(self, uri: str, target: Function | CommentBlock) -> Job | None:
+        """The job that works on a function or a comment now."""
+        key = key_of(uri, target)
+        return next((job for job in self._running.values() if job.key == key), None)
 
     def _order(self, request: Request, arguments: Arguments) -> Order:
         """What is asked for, or an error that tells the user why it can't be done."""
