@@ -33,7 +33,13 @@ class TestsError(OciError):
 
 
 class RejectedReplyError(OciError):
-    """A model's reply cannot be spliced into the file; the message is fed back to the model."""
+    """A model's reply cannot be spliced into the file.
+
+    The message is for the user's eyes; the model is told the advice as well.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}" if self.advice else self.message
 
 
 class SandboxError(OciError):

@@ -121,6 +121,8 @@ class _Job:
         self.red: frozenset[str] = frozenset()
         self.again: asyncio.Task[Report | None] | None = None
         self.attempts: list[Attempt] = []
+        # Replies equal to an earlier one, which are not run again.
+        self.repeats = 0
         self.messages: list[Message] = list(task.conversation)
         self.regressions: tuple[str, ...] = ()
         self.tokens = 0
@@ -156,6 +158,14 @@ class _Job:
         return self.failed("turns", _count(self.limits.turns, "turn"))
 
     def check_source(self) -> None:
+        target, module = self.task.target, self.task.module
+        asked_to_write = self.task.kind == "generate" and not self.task.feedback
+        if asked_to_write and isinstance(target, Function) and not module.is_stub(target):
+            raise _EndError(
+                "error",
+                f"{self.task.label} is written already. Fix it instead, or leave `...` as its "
+                "body to have it written anew.",
+            )
         row = syntax_error_outside(self.task.module, self.task.target)
         if row is not None:
             raise _EndError(
@@ -188,7 +198,8 @@ class _Job:
                 Stage("baseline", detail=f"without {_count(len(left_out), 'skipped test')}")
             )
             report = await self.trials.baseline() or report
-        self.observe(Baseline(report))
+        if isinstance(self.task.target, Function):
+            self.observe(Baseline(report))
         if report.verdict == "broken":
             told = report.feedback or report.summary
             if report.summary not in told:
@@ -272,7 +283,7 @@ class _Job:
         return engine
 
     def request(self, turn: int) -> Request:
-        self.observe(Stage("generating", len(self.attempts) + 1, self.attempts_allowed(), turn))
+        self.observe(self.generating(turn))
         if turn == 1:
             self.run_baseline_again()
         self.standby = asyncio.create_task(
@@ -307,7 +318,9 @@ class _Job:
         stage = Stage("testing", number, self.attempts_allowed(), turn)
         trial = await self.trials.examine(reply.text, stage)
         self.tell_isolation()
-        if not repeated:
+        if repeated:
+            self.repeats += 1
+        else:
             attempt = Attempt(
                 turn=turn,
                 number=number,
@@ -326,8 +339,14 @@ class _Job:
             if trial.regressions:
                 self.regressions = tuple(dict.fromkeys((*self.regressions, *trial.regressions)))
         if trial.verdict != "passed":
-            self.observe(Stage("generating", number, self.attempts_allowed(), turn))
+            self.observe(self.generating(turn))
         return trial
+
+    def generating(self, turn: int) -> Stage:
+        """What the model works on: the next attempt; says how many replies were no new ones."""
+        of = self.attempts_allowed()
+        repeated = f"{_count(self.repeats, 'repeat')} not run" if self.repeats else ""
+        return Stage("generating", min(len(self.attempts) + 1, of), of, turn, repeated)
 
     def limit(self) -> tuple[Limit, str] | None:
         """The limit that is reached, and in words."""
@@ -356,12 +375,18 @@ class _Job:
 
     def passed(self, reply: Reply, trial: Trial) -> Result:
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
-        message = f"{self.task.label}: {_count(len(self.trials.labels), 'test')} passed"
+        message = f"{self.task.label}: {self.what_passed()} passed"
         message += f" on attempt {len(self.attempts)}."
         if self.task.diagnostics:
             message += " The diagnostic itself was not checked."
         message = " ".join((message + self.left_out, *self.trials.notes))
         return self.result("passed", message, text=trial.text)
+
+    def what_passed(self) -> str:
+        labels = self.trials.labels
+        # A snippet may hold many asserts or examples: it is no "1 test".
+        one_snippet = len(labels) == 1 and self.trials.selection.snippets
+        return labels[0] if one_snippet else _count(len(labels), "test")
 
     def failed(self, limit: Limit, words: str) -> Result:
         return self.result("failed", self.summary(words), limit=limit)
@@ -371,7 +396,10 @@ class _Job:
         if not self.attempts:
             return f"{message}."
         best = max(self.attempts, key=lambda attempt: _rank(attempt.verdict, attempt.passed_tests))
-        return f"{message} ({_count(len(self.attempts), 'attempt')}). The best one: {best.summary}"
+        made = _count(len(self.attempts), "attempt")
+        if self.repeats:
+            made += f", {_count(self.repeats, 'repeat')} not run again"
+        return f"{message} ({made}). The best one: {best.summary}"
 
     def result(
         self, outcome: Outcome, message: str, *, limit: Limit | None = None, text: str | None = None

@@ -35,7 +35,8 @@ def choose_generated(module: Module, comment: CommentBlock, reply: str) -> Parts
         if function is None:
             problem = problem or RejectedReplyError(
                 f"the reply does not define {f'`{name}`' if name else 'the function'} at the top "
-                "level; answer with that function"
+                "level",
+                "answer with that function",
             )
             continue
         try:

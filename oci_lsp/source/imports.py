@@ -105,7 +105,8 @@ def import_edits(module: Module, wanted: Iterable[Binding], before: int) -> tupl
             used = min(other.statement() for other in same_name)
             raise RejectedReplyError(
                 f"the name `{binding.name}` already comes from `{used}` in this module, "
-                f"so `{binding.statement()}` cannot be added; use the import that is there"
+                f"so `{binding.statement()}` cannot be added",
+                "use the import that is there",
             )
         missing.append(binding)
     return _placed(module, missing, before) if missing else ()

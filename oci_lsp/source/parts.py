@@ -99,8 +99,8 @@ def sort_generated(module: Module, reply: Reply, wanted: Function, indent: str) 
     present = [f for f in module.functions if f.name == wanted.name and f.indent == indent]
     if present and (indent or "." not in present[0].qualname):
         raise RejectedReplyError(
-            f"the file already has a function `{wanted.name}`; write the one that the comment "
-            "describes, under a name of its own"
+            f"the file already has a function `{wanted.name}`",
+            "write the one that the comment describes, under a name of its own",
         )
     return _Sorter(module, reply, wanted).parts()
 
@@ -147,8 +147,8 @@ class _Sorter:
         kind = "method" if self._target.owner else "function"
         place = f" of class `{path[-2]}`" if self._target.owner else " at the top level"
         raise RejectedReplyError(
-            f"the reply does not define the {kind} `{path[-1]}`{place}; "
-            "answer with that whole function under its own name"
+            f"the reply does not define the {kind} `{path[-1]}`{place}",
+            "answer with that whole function under its own name",
         )
 
     def _descend(self, nodes: Iterable[Node], path: Sequence[str]) -> list[Node]:
@@ -195,8 +195,8 @@ class _Sorter:
             found.helpers.append(function)
         elif not self._same(function, present):
             raise RejectedReplyError(
-                f"the reply changes `{name}` too; change only `{self._target.qualname}` "
-                f"and leave `{name}` out"
+                f"the reply changes `{name}` too",
+                f"change only `{self._target.qualname}` and leave `{name}` out",
             )
 
     def _same(self, function: Function, present: Function) -> bool:
@@ -235,8 +235,8 @@ class _Sorter:
             elif not self._is_text(node) and self._syntax.tokens(node) not in present:
                 line = self._syntax.raw(node).split("\n")[0]
                 raise RejectedReplyError(
-                    f"the reply changes `{label}` outside `{self._target.name}`: `{line}`; "
-                    f"change only `{self._target.qualname}`"
+                    f"the reply changes `{label}` outside `{self._target.name}`: `{line}`",
+                    f"change only `{self._target.qualname}`",
                 )
 
     def _is_text(self, node: Node) -> bool:
@@ -271,8 +271,8 @@ class _Sorter:
             return  # a second version of the wanted method: the chosen one stands
         elif not any(self._same(function, present) for present in same_name):
             raise RejectedReplyError(
-                f"the reply changes `{label}.{function.name}` too; change only "
-                f"`{self._target.qualname}` and leave the other methods out"
+                f"the reply changes `{label}.{function.name}` too",
+                f"change only `{self._target.qualname}` and leave the other methods out",
             )
 
 
@@ -344,6 +344,7 @@ def _bound(syntax: Syntax, node: Node) -> frozenset[str]:
 def _not_allowed(syntax: Syntax, node: Node, name: str) -> RejectedReplyError:
     line = syntax.raw(node).split("\n")[0].strip()
     return RejectedReplyError(
-        f"the reply holds a statement outside the function: `{line}`; only imports and helper "
-        f"functions may stand beside `{name}`, so move it into the function or leave it out"
+        f"the reply holds a statement outside the function: `{line}`",
+        f"only imports and helper functions may stand beside `{name}`, so move it into the "
+        "function or leave it out",
     )

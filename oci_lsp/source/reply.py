@@ -82,10 +82,10 @@ def read_replies(reply: str, name: str = "") -> list[Reply]:
         # Bare code whose docstring holds a fence.
         defining = [bare] if _defines(bare.code, name) else []
     if not blocks and not defining:
-        raise RejectedReplyError(f"the reply has no code block; {_ASK}")
+        raise RejectedReplyError("the reply has no code block", _ASK)
     if not defining:
         what = f"does not define `{name}`" if name else "defines no function"
-        raise RejectedReplyError(f"the code of the reply {what}; {_ASK}")
+        raise RejectedReplyError(f"the code of the reply {what}", _ASK)
     found: list[Reply] = []
     problem: RejectedReplyError | None = None
     for block in reversed(defining):
@@ -190,8 +190,8 @@ def read_code(block: Block, name: str = "") -> Reply:
         shorter = _problem(text)
         if shorter is None:
             return Reply(text, opened=opened)
-    end = "" if block.closed else "; the reply stopped before its end, so keep it short"
-    raise RejectedReplyError(f"the code does not parse: {problem.words}{end}")
+    advice = "" if block.closed else "the reply stopped before its end, so keep it short"
+    raise RejectedReplyError(f"the code does not parse: {problem.words}", advice)
 
 
 def _cut(lines: Sequence[str], definition: int, error: int) -> int | None:

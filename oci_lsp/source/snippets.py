@@ -195,13 +195,18 @@ def requested_snippet(text: str) -> Snippet | None:
     """The snippet that a request holds, or None where it is none.
 
     Raises:
-        TestsError: its examples are malformed.
+        TestsError: its examples or asserts are malformed.
     """
     if re.search(r"^[ \t]*>>>", text, re.MULTILINE):
         return doctest_snippet(text, 0)
     try:
         tree = parse_python(text.strip("\n"))
-    except SyntaxError:
+    except SyntaxError as error:
+        if _ASSERT.match(text.lstrip("\n")):
+            raise TestsError(
+                f"the test `{text.strip()}` is not Python: {error.msg}",
+                "Write whole assert statements, one a line.",
+            ) from error
         return None
     if any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
         return Snippet("asserts", text.strip("\n") + "\n", 0)

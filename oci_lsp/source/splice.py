@@ -116,7 +116,7 @@ def _replaced(module: Module, target: Function, parts: Parts, *, keep_signature:
         first.append(style.body + body.inline.strip())
     rest = reindent(theirs.syntax, body.rows, source, style)
     if own_docstring is None and not body.inline and not any(rest):
-        raise RejectedReplyError(f"the reply's `{target.name}` has no body; write the whole body")
+        raise RejectedReplyError(f"the reply's `{target.name}` has no body", "write the whole body")
     return _keep_lines(target.span.of(module.text), newline.join([*first, *rest]), newline)
 
 
@@ -167,8 +167,8 @@ def _same_parameters(target: Function, wanted: Function) -> bool:
 def _check_signature(target: Function, wanted: Function) -> None:
     if not _same_parameters(target, wanted):
         raise RejectedReplyError(
-            f"the reply changes the signature of `{target.name}`; keep `{target.signature}` "
-            "with its parameter names and defaults exactly"
+            f"the reply changes the signature of `{target.name}`",
+            f"keep `{target.signature}` with its parameter names and defaults exactly",
         )
 
 
@@ -310,7 +310,7 @@ def _finished(
     result, function = _without_feedback(text, start, target, shift)
     if function is None or function.name != name:
         raise RejectedReplyError(
-            f"`{name}` cannot be fitted into the file; answer with the whole function alone"
+            f"`{name}` cannot be fitted into the file", "answer with the whole function alone"
         )
     _check_whole(module.text, result.text)
     return Spliced(

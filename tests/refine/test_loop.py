@@ -68,6 +68,7 @@ async def test_equal_candidates_run_once(tmp_path):
         result = await solve(task(root, "calc.py", "add"), engine, refine={"candidates": 3})
     assert result.outcome == "failed"
     assert len(result.attempts) == 1
+    assert "(1 attempt, 5 repeats not run again)" in result.message
 
 
 async def test_prose_without_code_and_the_unchanged_function_are_told_to_the_model(tmp_path):

@@ -82,4 +82,4 @@ def block(code: str) -> str:
 def rejection(text: str, qualname: str, reply: str) -> str:
     with pytest.raises(RejectedReplyError) as caught:
         splice(parse(text), target(text, qualname), reply)
-    return caught.value.message
+    return str(caught.value)
