@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import re
+import time
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.lsp.wire import Message, Wire, packed, right
 
 HUGE = 2**31 - 1
+INTERNAL_ERROR = -32603
 # What functions, comments, line ends and characters of every width do to positions and parsing.
 PIECES = (
     "def f(a):\n    return a\n",
@@ -35,10 +37,8 @@ PIECES = (
     "",
 )
 texts = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
-numbers = st.one_of(
-    st.integers(0, 9),
-    st.sampled_from((HUGE, HUGE + 1, -1, -HUGE, 10**30, 0)),
-)
+# Mostly ones that a short text has.
+numbers = st.sampled_from((*range(10), *range(10), HUGE, HUGE + 1, -1, -HUGE, 10**30))
 positions = st.tuples(numbers, numbers).map(lambda p: {"line": p[0], "character": p[1]})
 ranges = st.tuples(positions, positions).map(lambda r: {"start": r[0], "end": r[1]})
 versions = st.one_of(st.integers(-3, 9), st.sampled_from((HUGE, -HUGE - 1)))
@@ -145,7 +145,7 @@ REPLIES: dict[str, Any] = {
     "bad error": {"error": {"code": "x"}},
 }
 
-names = st.integers(0, 4)
+names = st.sampled_from((0, 0, 0, 1, 2, 3, 4))
 Move = tuple[Any, ...]
 
 
@@ -154,24 +154,32 @@ def move(kind: str, *parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Move]:
 
 
 places = st.one_of(
-    st.fixed_dictionaries({"qualifiedName": st.sampled_from(("f", "add", "A.m", "", "\ud800"))}),
+    st.fixed_dictionaries(
+        {"qualifiedName": st.sampled_from(("f", "f", "add", "g", "A.m", "", "\ud800"))}
+    ),
     st.fixed_dictionaries({"position": positions}),
     st.fixed_dictionaries({"range": ranges, "version": versions}),
 )
-extras = st.one_of(
+extras: st.SearchStrategy[Message] = st.one_of(
     st.just({}),
     st.just({"feedback": "use sum"}),
     diagnostics.map(lambda d: {"diagnostics": d}),
-    st.just({"tests": ["assert f(1) == 1"]}),
 )
+commands = move("command", st.sampled_from(COMMANDS), names, places, extras)
+actions = move("actions", names, ranges, diagnostics, only)
+edits = move("change", names, versions, changes)
 moves = st.one_of(
+    commands,
+    commands,
+    commands,
+    actions,
+    actions,
+    edits,
+    edits,
     move("open", names, versions, texts),
-    move("change", names, versions, changes),
-    move("change", names, versions, changes),
     move("close", names),
     move("save", names),
-    move("actions", names, ranges, diagnostics, only),
-    move("command", st.sampled_from(COMMANDS), names, places, extras),
+    move("wait"),
     move("strange command", st.sampled_from(COMMANDS), st.lists(junk, max_size=2)),
     move("cancel", st.one_of(st.integers(0, 30), st.sampled_from(("r2", "r4", "?", 10**30)))),
     move("cancel progress", st.integers(-1, 3)),
@@ -181,7 +189,30 @@ moves = st.one_of(
     move("strange notification", st.sampled_from(METHODS), junk),
     move("body", st.sampled_from(BODIES)),
 )
+# Buffers that hold something before the rest happens: most moves mean nothing without.
+functions = st.lists(st.sampled_from(PIECES[:8]), max_size=3).map(lambda p: PIECES[0] + "".join(p))
+openings = st.tuples(
+    move("open", st.just(0), versions, functions),
+    move("open", names, versions, functions),
+)
+scripts = st.tuples(openings, st.lists(moves, min_size=4, max_size=20)).map(
+    lambda s: [*s[0], *s[1]]
+)
 replies = st.sampled_from(sorted(REPLIES))
+# Few other moves: what a job does takes a second, and is to be met in the middle of it.
+job_places = st.sampled_from(({"qualifiedName": "add"}, {"position": {"line": 1, "character": 4}}))
+job_moves = st.one_of(
+    move("command", st.sampled_from(COMMANDS[:3]), st.just(0), job_places, extras),
+    move("command", st.sampled_from(COMMANDS[:3]), st.just(0), job_places, extras),
+    move("wait"),
+    move("pause", st.sampled_from((0.1, 0.5, 1.5))),
+    move("cancel job", st.integers(0, 3)),
+    move("cancel progress", st.integers(0, 3)),
+    move("change", st.just(0), versions, changes),
+    move("close", st.just(0)),
+    move("configuration", st.sampled_from(({"refine": {"turns": 1}}, None))),
+)
+job_scripts = st.lists(job_moves, min_size=2, max_size=7)
 
 
 def answering(kind: str) -> Any:
@@ -236,6 +267,30 @@ class Model:
 
     def _save(self, name: int) -> None:
         self.wire.notify("textDocument/didSave", {"textDocument": {"uri": self.uris[name]}})
+
+    def _wait(self) -> None:
+        """Let the server answer, so that jobs are known by name."""
+        self.wire.until(lambda: not self.wire.unanswered(), "the answers so far")
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            assert self.wire.pump(left)
+
+    def obey(self, request: Message) -> Message:
+        """Answer as an editor that makes the edits it is asked for."""
+        if request["method"] != "workspace/applyEdit":
+            return right(request)
+        (edit,) = request["params"]["edit"]["documentChanges"]
+        uri = edit["textDocument"]["uri"]
+        held = self.buffers.get(unquote(uri))
+        if held is None or held[0] != edit["textDocument"]["version"]:
+            return {"result": {"applied": False, "failureReason": "another version"}}
+        text = held[1]
+        for change in reversed(edit["edits"]):
+            text = changed(text, {"range": change["range"], "text": change["newText"]})
+        self._change(self.uris.index(uri), held[0] + 1, [{"text": text}])
+        return {"result": {"applied": True}}
 
     def close_all(self) -> None:
         for name in range(len(self.uris)):
@@ -317,6 +372,9 @@ class Model:
         assert set(wire.counts.values()) <= {1}, wire.counts
         assert set(wire.counts) <= wire.asked, (wire.counts, wire.asked)
         assert set(wire.jobs.values()) <= {1}, wire.jobs
+        assert not [end for end in wire.endings if "oci-lsp itself" in end["message"]]
+        codes = {a["error"]["code"] for a in wire.answers.values() if "error" in a}
+        assert INTERNAL_ERROR not in codes, wire.answers
 
     def information(self) -> Any:
         command = {"command": "oci_lsp.printDebugInformation"}

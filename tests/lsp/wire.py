@@ -50,6 +50,7 @@ class Wire:
         self.counts: Counter[str | int] = Counter()
         self.asked: set[str | int] = set()
         self.jobs: Counter[str] = Counter()
+        self.endings: list[Message] = []
         self.reply: Callable[[Message], Message] = right
         self._buffer = b""
         self._last = 0
@@ -84,10 +85,12 @@ class Wire:
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are; a server that has gone takes none."""
-        assert self.process.stdin
+        stream = self.process.stdin
+        assert stream
         view = memoryview(data)
-        while view:
-            view = view[self.process.stdin.write(view) :]
+        with contextlib.suppress(BrokenPipeError):
+            while view and not stream.closed:
+                view = view[stream.write(view) :]
 
     def send(self, message: Any) -> None:
         self.raw(packed(json.dumps(message).encode()))
@@ -123,18 +126,18 @@ class Wire:
         while not condition():
             left = end - time.monotonic()
             assert left > 0, f"never: {what}; unanswered: {self.unanswered()}, jobs: {self.jobs}"
-            assert self._pump(left), f"the server has gone, before {what}"
+            assert self.pump(left), f"the server has gone, before {what}"
 
     def drain(self, seconds: float = SECONDS) -> None:
         """Read until the server closes its end."""
         end = time.monotonic() + seconds
-        while self._pump(max(0.0, end - time.monotonic())):
+        while self.pump(max(0.0, end - time.monotonic())):
             assert time.monotonic() < end, "the server does not leave"
 
     def unanswered(self) -> set[str | int]:
         return self.asked - set(self.counts)
 
-    def _pump(self, seconds: float) -> bool:
+    def pump(self, seconds: float) -> bool:
         """Take in what is there; False at the end of the stream."""
         assert self.process.stdout
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
@@ -155,13 +158,14 @@ class Wire:
     def _take(self, message: Message) -> None:
         if "method" not in message:
             name = message.get("id")
-            if name is not None:  # an answer to a message too broken to have an id
+            if isinstance(name, str | int):  # others answer what was too broken to have an id
                 self.answers[name] = message
                 self.counts[name] += 1
         elif "id" in message:
             self.send({"jsonrpc": "2.0", "id": message["id"], **self.reply(message)})
         elif message["method"] == "oci_lsp/jobFinished":
             self.jobs[message["params"]["jobId"]] += 1
+            self.endings.append(message["params"])
 
     def forget(self) -> None:
         """Begin a new count of what was asked and answered."""
@@ -169,6 +173,7 @@ class Wire:
         self.counts.clear()
         self.answers.clear()
         self.jobs.clear()
+        self.endings.clear()
 
     # -- processes -----------------------------------------------------------------------
 
@@ -184,8 +189,7 @@ class Wire:
 
     def exit(self, started: Sequence[psutil.Process] = ()) -> int:
         """Say `exit` and wait for the end of the server and of what it started."""
-        with contextlib.suppress(BrokenPipeError):  # it may have gone by itself
-            self.notify("exit", None)
+        self.notify("exit", None)
         return self.gone(started)
 
     def gone(self, started: Sequence[psutil.Process] = ()) -> int:
