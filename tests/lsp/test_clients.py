@@ -1,0 +1,238 @@
+"""The whole way as each editor: what it said of itself decides in which form it is answered.
+
+pytest-lsp's client checks that nothing is sent that the client did not offer, and a warning of its
+is an error here. Recordings: pytest-lsp's own, and ours in clients/ (scripts/record_client.py).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from lsprotocol import converters
+from lsprotocol import types as lsp
+from pytest_lsp import LanguageClient, client_capabilities
+from pytest_lsp.protocol import LanguageClientProtocol
+
+from tests.lsp.editor import converter, editor
+from tests.projects import fenced, write
+from tests.scripted_engine import Reply, ScriptedEngine
+
+OURS = Path(__file__).parent / "clients"
+THEIRS = ("visual-studio-code@v1.65.2", "neovim@v0.11.0", "emacs@v29.1")
+RECORDED = (*THEIRS, *sorted(path.name for path in OURS.glob("*.json")))
+
+# Every line end, an indent of tabs, and characters of one to four bytes before what is edited.
+SOURCE = (
+    '"""\U0001f600 Größen."""\r\n'
+    "\r\n"
+    "GRUSS = '\U0001f44b\U0001f3fd'\r\n"
+    "\r\n"
+    "\r\n"
+    "def größe(a, b):\r\n"
+    "\t'''\U0001f4cf'''\r\n"
+    "\treturn '\U0001f600' and a - b  # \U0001f600 minus?\r\n"
+    "\r\n"
+    "\r\n"
+    "# function: doppelt(n) -> \U0001f600 twice n\r\n"
+    "# >>> doppelt(2)\r\n"
+    "# 4\r\n"
+    "\r\n"
+    "ENDE = '\U0001f51a'\r\n"
+)
+TEST = "from mass import größe\n\n\ndef test_größe():\n    assert größe(2, 3) == 5\n"
+FIXED = (
+    "def größe(a, b):\n    '''\U0001f4cf'''\n    return '\U0001f600' and a + b  # \U0001f600 plus\n"
+)
+SUMMED = FIXED.replace("a + b", "sum((a, b))")
+TWICE = "def doppelt(n):\n    return 2 * n\n"
+
+
+def crlf(code: str) -> str:
+    """Code of a reply as the file writes it."""
+    return code.replace("    ", "\t").replace("\n", "\r\n")
+
+
+def recorded(name: str) -> lsp.ClientCapabilities:
+    """The capabilities of a recorded client."""
+    if not name.endswith(".json"):
+        return client_capabilities(name)
+    tree = json.loads((OURS / name).read_text("utf-8"))["capabilities"]
+    return converters.get_converter().structure(tree, lsp.ClientCapabilities)
+
+
+def offered(client: lsp.ClientCapabilities) -> dict[str, Any]:
+    """What of it decides about the form of an answer."""
+    code_action = client.text_document and client.text_document.code_action
+    edit = client.workspace and client.workspace.workspace_edit
+    window = client.window
+    encodings = client.general and client.general.position_encodings
+    return {
+        "literals": bool(code_action and code_action.code_action_literal_support),
+        "versions": bool(edit and edit.document_changes),
+        "progress": bool(window and window.work_done_progress),
+        "documents": bool(window and window.show_document and window.show_document.support),
+        "encoding": str((encodings or ["utf-16"])[0]),
+    }
+
+
+class Noting(LanguageClientProtocol):
+    """Notes what the server asks for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.asked: list[tuple[str, Any]] = []
+
+    def _handle_request(self, msg_id: Any, method_name: str, params: Any) -> None:
+        self.asked.append((method_name, params))
+        super()._handle_request(msg_id, method_name, params)
+
+
+def speaker(client: lsp.ClientCapabilities) -> tuple[LanguageClient, Noting]:
+    """A client of pytest-lsp's that checks what it is sent, and its protocol."""
+    made = LanguageClient(protocol_cls=Noting, converter_factory=converter)
+    made.capabilities = client
+    assert isinstance(made.protocol, Noting)
+    return made, made.protocol
+
+
+def was_offered(client: lsp.ClientCapabilities, method: str, params: Any) -> bool:
+    """Whether the client said that it can be asked this."""
+    workspace = client.workspace or lsp.WorkspaceClientCapabilities()
+    window = client.window or lsp.WindowClientCapabilities()
+    if method == lsp.WORKSPACE_APPLY_EDIT:
+        form = workspace.workspace_edit
+        edit = params.edit
+        return bool(
+            workspace.apply_edit
+            and (edit.document_changes is None or (form and form.document_changes))
+            and (edit.change_annotations is None or (form and form.change_annotation_support))
+        )
+    if method == lsp.CLIENT_REGISTER_CAPABILITY:
+        changes = workspace.did_change_configuration
+        asked = {registration.method for registration in params.registrations}
+        return asked == {lsp.WORKSPACE_DID_CHANGE_CONFIGURATION} and bool(
+            changes and changes.dynamic_registration
+        )
+    return bool(
+        {
+            lsp.WINDOW_WORK_DONE_PROGRESS_CREATE: window.work_done_progress,
+            lsp.WINDOW_SHOW_DOCUMENT: window.show_document and window.show_document.support,
+            lsp.WORKSPACE_CONFIGURATION: workspace.configuration,
+        }.get(method)
+    )
+
+
+def check_action(client: lsp.ClientCapabilities, action: Any) -> lsp.Command:
+    """The command of an action, in the form and with the properties that the client knows."""
+    ours = client.text_document and client.text_document.code_action
+    if not (ours and ours.code_action_literal_support):
+        assert isinstance(action, lsp.Command)
+        return action
+    assert isinstance(action, lsp.CodeAction)
+    assert action.disabled is None or ours.disabled_support
+    assert action.is_preferred is None or ours.is_preferred_support
+    assert action.data is None or ours.data_support
+    assert getattr(action, "tags", None) is None or getattr(ours, "tag_support", None)
+    assert action.command
+    return action.command
+
+
+@pytest.mark.parametrize("name", RECORDED)
+async def test_the_whole_way(tmp_path, name):
+    client = recorded(name)
+    can = offered(client)
+    root = write(tmp_path / "p", {"mass.py": SOURCE, "test_mass.py": TEST})
+    slow = Reply((fenced(FIXED),), first_delay=60)
+    said: list[str | Reply] = [
+        fenced(FIXED.replace("+", "*")),
+        fenced(FIXED),
+        fenced(SUMMED),
+        fenced(TWICE),
+        slow,
+    ]
+    with ScriptedEngine(said) as engine:
+        speaking, protocol = speaker(client)
+        async with editor(root, engine.url, client=client, speaking=speaking) as ed:
+            assert ed.encoding == can["encoding"]
+            uri = ed.open("mass.py")
+
+            async def chosen(marker: str, kind: str, diagnostics=()) -> dict[str, Any]:
+                """Pick an action, run its command, and wait for the end."""
+                found = await ed.actions("mass.py", marker, diagnostics=diagnostics)
+                commands = [check_action(client, action) for action in found]
+                if can["literals"]:
+                    (command,) = (
+                        command
+                        for action, command in zip(found, commands, strict=True)
+                        if action.kind == kind
+                    )
+                else:
+                    command = commands[0]
+                answer = await ed.execute(command.command, *(command.arguments or ()))
+                return await ed.ended(answer["jobId"])
+
+            # A diagnostic behind an emoji: fixed in the second turn.
+            at = ed.position(SOURCE, SOURCE.index("a - b"))
+            here = lsp.Range(at, lsp.Position(at.line, at.character + 5))
+            problem = lsp.Diagnostic(here, "minus \U0001f600?", source="lint")
+            end = await chosen("a - b", "quickfix", [problem])
+            assert end["outcome"] == "passed", end
+            assert [attempt["verdict"] for attempt in end["attempts"]] == ["failed", "passed"]
+            before, after = SOURCE.index("def größe"), SOURCE.index("\r\n\r\n# function")
+            fixed = SOURCE[:before] + crlf(FIXED) + SOURCE[after:]
+            assert ed.text("mass.py") == fixed
+
+            # The user's words, in the same conversation.
+            end = await ed.job(
+                "refineWithFeedback", "mass.py", "größe", feedback="Nimm sum \U0001f600"
+            )
+            assert end["outcome"] == "passed", end
+            summed = fixed.replace("a + b", "sum((a, b))")
+            assert ed.text("mass.py") == summed
+            messages = engine.requests[2].payload["messages"]
+            assert messages[-1]["role"] == "user"
+            assert "Nimm sum \U0001f600" in messages[-1]["content"]
+            assert any("a + b" in m["content"] for m in messages if m["role"] == "assistant")
+
+            # On the function alone there is nothing left to do.
+            end = await chosen("sum((a", "refactor.rewrite.fix")
+            assert end["outcome"] == "already_passing"
+
+            # A comment that describes a function.
+            end = await chosen("# function", "refactor.rewrite.generate")
+            assert end["outcome"] == "passed", end
+            written = summed.replace("# 4\r\n", "# 4\r\n" + crlf(TWICE) + "\r\n", 1)
+            assert ed.text("mass.py") == written
+
+            # Cancelled at the progress bar where there is one.
+            shown = len(ed.progress)
+            job = await ed.start("refineWithFeedback", "mass.py", "größe", feedback="Anders")
+            await ed.until(lambda: len(engine.requests) == 5, "the model's turn")
+            if can["progress"]:
+                token = lsp.WorkDoneProgressCancelParams(f"oci-lsp/{job}")
+                ed.client.window_work_done_progress_cancel(token)
+            else:
+                await ed.execute("oci_lsp.cancel", {"jobId": job})
+            assert (await ed.ended(job))["outcome"] == "cancelled"
+            assert ed.text("mass.py") == written
+            assert (len(ed.progress) > shown) == can["progress"]
+
+            # The page of what was said.
+            answer = await ed.execute("oci_lsp.showTranscript", {"jobId": job})
+            assert ed.shown == ([answer["uri"]] if can["documents"] else [])
+            if not can["documents"]:
+                await ed.until(lambda: "transcript is in" in "".join(ed.messages), "the place")
+
+            assert {edit.version is not None for edit in ed.edits} == {can["versions"]}
+            assert {edit.uri for edit in ed.edits} == {uri}
+            refused = [m for m, p in protocol.asked if not was_offered(client, m, p)]
+            assert refused == []
+            processes = [psutil.Process(ed.pid), *ed.descendants()]
+    assert (root / "mass.py").read_bytes().decode() == SOURCE
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive
+    assert ed.server.returncode == 0
