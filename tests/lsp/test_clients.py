@@ -156,7 +156,8 @@ async def test_the_whole_way(tmp_path, name):
     ]
     with ScriptedEngine(said) as engine:
         speaking, protocol = speaker(client)
-        async with editor(root, engine.url, client=client, speaking=speaking) as ed:
+        once = {"verify": {"confirm": False}}
+        async with editor(root, engine.url, client=client, speaking=speaking, options=once) as ed:
             assert ed.encoding == can["encoding"]
             uri = ed.open("mass.py")
 

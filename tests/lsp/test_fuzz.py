@@ -139,7 +139,7 @@ def test_real_jobs_met_in_the_middle(private):
 ENDS = ("exit", "end of input", "SIGTERM", "broken header", "half a message")
 
 
-@settings(common, max_examples=25)
+@settings(common, max_examples=15)
 @given(
     st.lists(moves, max_size=8), st.booleans(), st.lists(moves, max_size=4), st.sampled_from(ENDS)
 )
