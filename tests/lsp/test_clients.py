@@ -90,7 +90,11 @@ async def test_the_whole_way(tmp_path, name):
             fixed = SOURCE[:before] + crlf(FIXED) + SOURCE[after:]
             assert ed.text("mass.py") == fixed
 
-            # The user's words, in the same conversation.
+            # On the function alone there is nothing left to do.
+            end = await chosen("a + b", "refactor.rewrite.fix")
+            assert end["outcome"] == "already_passing"
+
+            # The user's words, in the conversation of the job before that.
             end = await ed.job(
                 "refineWithFeedback", "mass.py", "größe", feedback="Nimm sum \U0001f600"
             )
@@ -101,10 +105,6 @@ async def test_the_whole_way(tmp_path, name):
             assert messages[-1]["role"] == "user"
             assert "Nimm sum \U0001f600" in messages[-1]["content"]
             assert any("a + b" in m["content"] for m in messages if m["role"] == "assistant")
-
-            # On the function alone there is nothing left to do.
-            end = await chosen("sum((a", "refactor.rewrite.fix")
-            assert end["outcome"] == "already_passing"
 
             # A comment that describes a function.
             end = await chosen("# function", "refactor.rewrite.generate")
