@@ -19,7 +19,7 @@ HUGE = 2**31 - 1
 INTERNAL_ERROR = -32603
 # What functions, comments, line ends and characters of every width do to positions and parsing.
 PIECES = (
-    "def f(a):\n    return a\n",
+    "# \U0001f600é\U0001f600 f\ndef f(a):\n    return a\n",
     "def add(a, b):\r\n\treturn a - b\r\n",
     "async def g():\n    ...\n",
     "class A:\n    def m(self):\n        pass\n",
@@ -60,20 +60,30 @@ junk: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=5,
 )
+# Ones that an editor could send: within a few lines, between characters of every width.
+small = st.tuples(
+    st.sampled_from((0, 0, 0, 1, 2, 3)),
+    st.integers(0, 5),
+    st.integers(0, 2),
+    st.integers(0, 9),
+    texts,
+).map(
+    lambda c: {
+        "range": {
+            "start": {"line": c[0], "character": c[1]},
+            "end": {"line": c[0] + c[2] // 2, "character": c[1] + c[3]},
+        },
+        "text": c[4],
+    }
+)
 changes = st.lists(
     st.one_of(
         texts.map(lambda text: {"text": text}),
         st.tuples(ranges, texts).map(lambda c: {"range": c[0], "text": c[1]}),
-        st.tuples(st.integers(0, 5), st.integers(0, 3), texts).map(
-            lambda c: {
-                "range": {
-                    "start": {"line": c[0], "character": 0},
-                    "end": {"line": c[0] + c[1], "character": 1},
-                },
-                "text": c[2],
-            }
-        ),
+        small,
+        small,
     ),
+    min_size=1,
     max_size=3,
 )
 diagnostics = st.lists(
@@ -174,6 +184,8 @@ moves = st.one_of(
     commands,
     actions,
     actions,
+    edits,
+    edits,
     edits,
     edits,
     move("open", names, versions, texts),
