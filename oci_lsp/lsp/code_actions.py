@@ -27,8 +27,8 @@ def code_actions(
 ) -> list[lsp.CodeAction | lsp.Command] | None:
     """The actions for a place in a buffer, complete: nothing is left to be resolved.
 
-    One that cannot be taken just now says why, where the client shows such actions; else it is
-    left out.
+    One that cannot be taken just now says why, where the client shows such actions; elsewhere it
+    is offered all the same, and the job's own message says why.
     """
     document = server.documents.get(params.text_document.uri)
     wanted = [kind for kind in KINDS if _asked_for(kind, params.context.only)]
@@ -41,12 +41,11 @@ def code_actions(
     if target is None:
         return []
     offers = [offer for offer in _offers(document, target, params) if offer.kind in wanted]
-    reason = refusal(server, document, target) if offers else ""
     client = server.client
     if not client.takes_code_actions:
-        return [] if reason else [offer.command(document) for offer in offers]
-    if reason and not client.takes_disabled_actions:
-        return []
+        return [offer.command(document) for offer in offers]
+    told = bool(offers) and client.takes_disabled_actions
+    reason = refusal(server, document, target) if told else ""
     return [_action(offer, document, client, reason) for offer in offers]
 
 

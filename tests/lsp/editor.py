@@ -30,6 +30,8 @@ def capabilities(
     literals: bool = True,
     configuration: bool = False,
     show_document: bool = False,
+    disabled: bool = False,
+    llm_tag: bool = False,
 ) -> lsp.ClientCapabilities:
     """What a client says of itself."""
     kinds = lsp.ClientCodeActionKindOptions(["quickfix", "refactor"])
@@ -50,7 +52,13 @@ def capabilities(
             show_document=lsp.ShowDocumentClientCapabilities(show_document),
         ),
         text_document=lsp.TextDocumentClientCapabilities(
-            code_action=lsp.CodeActionClientCapabilities(code_action_literal_support=support)
+            code_action=lsp.CodeActionClientCapabilities(
+                code_action_literal_support=support,
+                disabled_support=disabled or None,
+                tag_support=lsp.CodeActionTagOptions([lsp.CodeActionTag.LlmGenerated])
+                if llm_tag
+                else None,
+            )
         ),
     )
 
@@ -64,7 +72,7 @@ def converter() -> Any:
     made = default_converter()
 
     def structure(item: Any, _: Any) -> Any:
-        if isinstance(item["command"], str):
+        if isinstance(item.get("command"), str):
             return made.structure(item, lsp.Command)
         return made.structure(item, lsp.CodeAction)
 
