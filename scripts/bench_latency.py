@@ -1,6 +1,6 @@
 """What a user waits for: the server's start, code actions, a verdict, the model's first token.
 
-    python scripts/bench_latency.py [--model qwen2.5-coder-0.5b] [--rounds 30]
+    python scripts/bench_latency.py [--model qwen2.5-coder-0.5b] [--rounds 30] [--only load]
 
 Every figure comes beside what it must beat, from the same run: a verdict beside `python -m pytest`,
 our engine beside transformers' plain `generate` with the same NF4 weights.
@@ -16,12 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lsprotocol import types as lsp
-from pygls.lsp.client import LanguageClient
+from latency.serving import bench_growth, bench_load, spread, start_server, stop_server
 
 from oci_lsp.engine import lifecycle
 from oci_lsp.engine.client import Delta, EngineClient, Request, Usage
@@ -48,43 +46,6 @@ def prompt(number: int) -> list[dict[str, str]]:
     ]
 
 
-def spread(seconds: Sequence[float]) -> str:
-    """Median and 95th percentile, in milliseconds."""
-    ordered = sorted(seconds)
-    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
-    return f"p50 {statistics.median(ordered) * 1000:7.1f} ms   p95 {p95 * 1000:7.1f} ms"
-
-
-async def start_server(root: Path, options: dict[str, Any]) -> tuple[LanguageClient, float]:
-    """A client of a fresh server process, and the seconds from start to `initialize`'s reply."""
-    client = LanguageClient("bench", "1")
-    client.feature(lsp.WINDOW_WORK_DONE_PROGRESS_CREATE)(lambda params: None)
-    client.feature(lsp.WORKSPACE_CONFIGURATION)(lambda params: [None] * len(params.items))
-    client.feature(lsp.WORKSPACE_APPLY_EDIT)(lambda params: lsp.ApplyWorkspaceEditResult(False))
-    for quiet in (lsp.WINDOW_SHOW_MESSAGE, lsp.WINDOW_LOG_MESSAGE, lsp.PROGRESS):
-        client.feature(quiet)(lambda params: None)
-    client.feature("oci_lsp/jobFinished")(lambda params: None)
-    started = time.perf_counter()
-    await client.start_io(sys.executable, "-m", "oci_lsp")
-    await client.initialize_async(
-        lsp.InitializeParams(
-            capabilities=lsp.ClientCapabilities(),
-            root_uri=root.as_uri(),
-            initialization_options=options,
-        )
-    )
-    seconds = time.perf_counter() - started
-    client.initialized(lsp.InitializedParams())
-    return client, seconds
-
-
-async def stop_server(client: LanguageClient) -> None:
-    """Leave the server politely."""
-    await client.shutdown_async(None)
-    client.exit(None)
-    await client.stop()  # type: ignore[no-untyped-call]
-
-
 async def bench_initialize(root: Path, rounds: int) -> None:
     """Process start to the reply of `initialize`, beside a Python that imports pygls alone."""
     ours, bare = [], []
@@ -97,63 +58,6 @@ async def bench_initialize(root: Path, rounds: int) -> None:
         bare.append(time.perf_counter() - started)
     print(f"initialize reply                {spread(ours)}   (aim: 300 ms)")
     print(f"  python importing pygls alone  {spread(bare)}")
-
-
-def big_file(lines: int = 10_000) -> str:
-    """A module of many functions."""
-    one = "def f{n}(a, b):\n    '''Adds.'''\n    total = a + b\n    return total\n\n\n"
-    return "".join(one.format(n=n) for n in range(lines // 6 + 1))
-
-
-async def code_actions(client: LanguageClient, uri: str, lines: int, rounds: int) -> list[float]:
-    """Seconds of single code action requests, each after an edit of one character."""
-    seconds = []
-    for number in range(rounds):
-        line = (number * 977) % (lines - 10)
-        here = lsp.Position(line, 0)
-        client.text_document_did_change(
-            lsp.DidChangeTextDocumentParams(
-                lsp.VersionedTextDocumentIdentifier(version=number + 2, uri=uri),
-                [
-                    lsp.TextDocumentContentChangePartial(
-                        range=lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0)), text="#"
-                    )
-                ],
-            )
-        )
-        started = time.perf_counter()
-        await client.text_document_code_action_async(
-            lsp.CodeActionParams(
-                lsp.TextDocumentIdentifier(uri), lsp.Range(here, here), lsp.CodeActionContext([])
-            )
-        )
-        seconds.append(time.perf_counter() - started)
-    return seconds
-
-
-async def bench_code_actions(root: Path, model: str, rounds: int) -> None:
-    """Code actions on a 10,000-line file, idle and while the real model generates."""
-    (root / "calc.py").write_text(CODE.replace("+", "-"))
-    # A test that no candidate passes keeps the model busy for the whole measurement.
-    (root / "test_calc.py").write_text(TEST.replace("== 5", "== object()"))
-    client, _ = await start_server(root, {"engine": {"model": model}, "refine": {"turns": 8}})
-    big, calc = (root / "big.py").as_uri(), (root / "calc.py").as_uri()
-    text = big_file()
-    for uri, content in ((big, text), (calc, (root / "calc.py").read_text())):
-        item = lsp.TextDocumentItem(uri, "python", 1, content)
-        client.text_document_did_open(lsp.DidOpenTextDocumentParams(item))
-    idle = await code_actions(client, big, text.count("\n"), rounds)
-    print(f"code action, idle               {spread(idle)}   (aim: 50 ms)")
-    await client.workspace_execute_command_async(
-        lsp.ExecuteCommandParams(
-            "oci_lsp.fixFunction",
-            [{"uri": calc, "position": {"line": 0, "character": 5}}],
-        )
-    )
-    await asyncio.sleep(4)
-    busy = await code_actions(client, big, text.count("\n"), rounds)
-    print(f"code action, model generating   {spread(busy)}")
-    await stop_server(client)
 
 
 async def bench_verdict(root: Path, rounds: int) -> None:
@@ -266,16 +170,25 @@ async def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="oci-bench-") as name:
         root = Path(name).resolve()
         (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
-        await bench_initialize(root, options.rounds)
-        await bench_verdict(root, options.rounds)
-        await bench_code_actions(root, options.model, options.rounds)
-    await bench_engine(options.model, min(options.rounds, 5))
+        if options.only in ("", "start"):
+            await bench_initialize(root, options.rounds)
+        if options.only in ("", "verdict"):
+            await bench_verdict(root, options.rounds)
+        if options.only in ("", "load"):
+            await bench_load(root, options.model, options.url, options.rounds)
+        if options.only in ("", "memory"):
+            await bench_growth(root)
+    if options.only in ("", "engine"):
+        await bench_engine(options.model, min(options.rounds, 5))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="qwen2.5-coder-0.5b")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--url", default="", help="an engine that runs already, instead of ours")
+    parts = ("start", "verdict", "load", "memory", "engine")
+    parser.add_argument("--only", default="", choices=parts, help="one part of it")
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.plain:

@@ -251,7 +251,7 @@ def _converter() -> Any:
     converter = default_converter()  # type: ignore[no-untyped-call]
 
     def structure(item: Any, _: Any) -> Any:
-        bare = isinstance(item["command"], str)
+        bare = isinstance(item.get("command"), str)
         return converter.structure(item, lsp.Command if bare else lsp.CodeAction)
 
     converter.register_structure_hook(lsp.Command | lsp.CodeAction, structure)

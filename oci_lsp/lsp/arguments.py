@@ -21,6 +21,8 @@ KEYS = (
     "jobId",
 )
 
+_LARGEST = 2**31 - 1  # of what the protocol calls an unsigned integer
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -119,7 +121,7 @@ def _position(given: Mapping[str, Any], key: str) -> lsp.Position | None:
     if value is None:
         return None
     numbers = [value.get("line"), value.get("character")]
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers):
+    if not all(type(n) is int and 0 <= n <= _LARGEST for n in numbers):
         raise _WrongError(f"{key} must have a line and a character that count from 0: {value!r}")
     return lsp.Position(*numbers)
 

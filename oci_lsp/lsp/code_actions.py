@@ -2,81 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from lsprotocol import types as lsp
 
+from oci_lsp.errors import OciError
+from oci_lsp.lsp.client import Client
 from oci_lsp.lsp.documents import Document
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
-    from oci_lsp.source.functions import Function
+    from oci_lsp.source.functions import CommentBlock, Function
 
 FIX = "refactor.rewrite.fix"
 GENERATE = "refactor.rewrite.generate"
-KINDS = (lsp.CodeActionKind.QuickFix.value, FIX, GENERATE)
+QUICK_FIX = lsp.CodeActionKind.QuickFix.value
+KINDS = (QUICK_FIX, FIX, GENERATE)
 
 
 def code_actions(
     server: Server, params: lsp.CodeActionParams
 ) -> list[lsp.CodeAction | lsp.Command] | None:
-    """The actions for a place in a buffer, complete: nothing is left to be resolved."""
+    """The actions for a place in a buffer, complete: nothing is left to be resolved.
+
+    One that cannot be taken just now says why, where the client shows such actions; elsewhere it
+    is offered all the same, and the job's own message says why.
+    """
     document = server.documents.get(params.text_document.uri)
     wanted = [kind for kind in KINDS if _asked_for(kind, params.context.only)]
     if document is None or not document.is_python or not wanted:
         return None
     start, end = document.offset(params.range.start), document.offset(params.range.end)
     module = document.module
-    found: list[lsp.CodeAction] = []
-    if module.comment_at(start, end if end > start else None):
-        if GENERATE in wanted:
-            arguments = {"range": _plain_range(params.range), "version": document.version}
-            found.append(
-                _action(
-                    "Write the function that this comment describes",
-                    GENERATE,
-                    "oci_lsp.generateFunction",
-                    document,
-                    arguments,
-                )
-            )
-    elif function := module.at(start):
-        found = _for_function(document, function, params, wanted)
-    literals = server.client_capabilities.text_document
-    if literals and literals.code_action and literals.code_action.code_action_literal_support:
-        return [*found]
-    return [action.command for action in found if action.command]
+    target: Function | CommentBlock | None
+    target = module.comment_at(start, end if end > start else None) or module.at(start)
+    if target is None:
+        return []
+    offers = [offer for offer in _offers(document, target, params) if offer.kind in wanted]
+    client = server.client
+    if not client.takes_code_actions:
+        return [offer.command(document) for offer in offers]
+    told = bool(offers) and client.takes_disabled_actions
+    reason = refusal(server, document, target) if told else ""
+    return [_action(offer, document, client, reason) for offer in offers]
 
 
-def _for_function(
-    document: Document, function: Function, params: lsp.CodeActionParams, wanted: Sequence[str]
-) -> list[lsp.CodeAction]:
-    arguments: dict[str, Any] = {
-        "qualifiedName": function.qualname,
-        "position": _plain(document.position(function.definition.start)),
-        "version": document.version,
-    }
-    name = function.qualname
+@dataclass(frozen=True)
+class _Offer:
+    """Something that can be done with a target, before it is put in the client's terms."""
+
+    title: str
+    kind: str
+    name: str
+    arguments: dict[str, Any]
+    problems: tuple[lsp.Diagnostic, ...] = ()
+
+    def command(self, document: Document) -> lsp.Command:
+        argument = {"uri": document.uri, **self.arguments, "version": document.version}
+        return lsp.Command(self.title, self.name, arguments=[argument])
+
+
+def _offers(
+    document: Document, target: Function | CommentBlock, params: lsp.CodeActionParams
+) -> Iterator[_Offer]:
+    name = getattr(target, "qualname", None)
+    if name is None:
+        title = "Write the function that this comment describes"
+        arguments = {"range": _plain_range(params.range)}
+        yield _Offer(title, GENERATE, "oci_lsp.generateFunction", arguments)
+        return
+    function = cast("Function", target)
+    place = _plain(document.position(function.definition.start))
+    arguments = {"qualifiedName": name, "position": place}
     if document.module.is_stub(function):
         title = f"Write {name} until its tests pass"
-        command = "oci_lsp.generateFunction"
-        return (
-            [_action(title, GENERATE, command, document, arguments)] if GENERATE in wanted else []
-        )
-    found = []
-    problems = [d for d in params.context.diagnostics if _inside(d, function)]
-    if problems and KINDS[0] in wanted:
+        yield _Offer(title, GENERATE, "oci_lsp.generateFunction", arguments)
+        return
+    problems = tuple(d for d in params.context.diagnostics if _inside(d, function))
+    if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         title = f"Fix {name}: {_short(problems[0].message)}{more}"
-        with_problems = {**arguments, "diagnostics": [_plain_diagnostic(d) for d in problems]}
-        action = _action(title, KINDS[0], "oci_lsp.fixFunction", document, with_problems)
-        action.diagnostics = problems
-        found.append(action)
-    if FIX in wanted:
-        title = f"Fix {name} until its tests pass"
-        found.append(_action(title, FIX, "oci_lsp.fixFunction", document, arguments))
-    return found
+        plain = [_plain_diagnostic(problem) for problem in problems]
+        yield _Offer(
+            title, QUICK_FIX, "oci_lsp.fixFunction", {**arguments, "diagnostics": plain}, problems
+        )
+    yield _Offer(f"Fix {name} until its tests pass", FIX, "oci_lsp.fixFunction", arguments)
+
+
+def _action(offer: _Offer, document: Document, client: Client, reason: str) -> lsp.CodeAction:
+    return lsp.CodeAction(
+        offer.title,
+        kind=offer.kind,
+        diagnostics=list(offer.problems) or None,
+        disabled=lsp.CodeActionDisabled(reason) if reason else None,
+        command=None if reason else offer.command(document),
+        tags=[lsp.CodeActionTag.LlmGenerated] if client.takes_llm_tag else None,
+    )
+
+
+def refusal(server: Server, document: Document, target: Function | CommentBlock) -> str:
+    """Why nothing can be done with a target just now; "" where it can."""
+    from oci_lsp.lsp.tasks import file_of
+    from oci_lsp.source.problems import syntax_error_outside
+
+    if job := server.jobs.running_on(document.uri, target):
+        return f"oci-lsp works on it already: {job.stage}"
+    try:
+        file_of(document)
+    except OciError as error:
+        return str(error).replace("\n", ". ")
+    row = syntax_error_outside(document.module, target)
+    if row is not None:
+        return f"no test can run: a syntax error in line {row + 1}, outside of the function"
+    return ""
 
 
 def _asked_for(kind: str, only: Sequence[str] | None) -> bool:
@@ -89,15 +129,6 @@ def _asked_for(kind: str, only: Sequence[str] | None) -> bool:
 def _inside(diagnostic: lsp.Diagnostic, function: Function) -> bool:
     first, last = function.lines
     return diagnostic.range.start.line <= last and diagnostic.range.end.line >= first
-
-
-def _action(
-    title: str, kind: str, command: str, document: Document, arguments: dict[str, Any]
-) -> lsp.CodeAction:
-    argument = {"uri": document.uri, **arguments}
-    return lsp.CodeAction(
-        title, kind=kind, command=lsp.Command(title, command, arguments=[argument])
-    )
 
 
 def _short(message: str) -> str:

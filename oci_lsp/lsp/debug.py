@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import sys
@@ -28,7 +29,8 @@ def print_information(server: Server) -> dict[str, Any]:
         "positionEncoding": server.documents.encoding,
         "trusted": server.configuration.trusted,
         "documents": [
-            {"uri": document.uri, "version": document.version} for document in server.documents
+            {"uri": document.uri, "version": document.version, "sha256": _digest(document.text)}
+            for document in server.documents
         ],
         "jobs": server.jobs.state(),
         "sessions": len(server.jobs.sessions),
@@ -36,6 +38,11 @@ def print_information(server: Server) -> dict[str, Any]:
     text = json.dumps(information, indent=2)
     server.window_log_message(lsp.LogMessageParams(lsp.MessageType.Info, text))
     return information
+
+
+def _digest(text: str) -> str:
+    """Tells whether the editor and the server have the same text, and nothing else of it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
     from oci_lsp.lsp.tasks import Order
     from oci_lsp.refine.task import Result, Task
+    from oci_lsp.source.functions import CommentBlock, Function
 
 Request = Literal["fix", "generate", "refine"]
 
@@ -46,6 +47,7 @@ class Jobs:
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: OrderedDict[str, Finished] = OrderedDict()
         self._last: dict[Key, str] = {}
+        self._spoken: dict[Key, str] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.sessions = Sessions(server.messages.ask)
 
@@ -64,16 +66,20 @@ class Jobs:
             self._spawn(self._refused(job_id, error))
             return job_id
         key = key_of(order.document.uri, order.target)
-        for other in self._running.values():
-            if other.key == key:
-                self._server.messages.warning(
-                    f"oci-lsp: a job on {order.label} runs already ({other.id})."
-                )
-                return other.id
+        if other := self.running_on(order.document.uri, order.target):
+            self._server.messages.warning(
+                f"oci-lsp: a job on {order.label} runs already ({other.id})."
+            )
+            return other.id
         job = Job(self._server, job_id, key, order)
         self._running[job_id] = job
         job.asyncio_task = self._spawn(self._run(job))
         return job_id
+
+    def running_on(self, uri: str, target: Function | CommentBlock) -> Job | None:
+        """The job that works on a function or a comment now."""
+        key = key_of(uri, target)
+        return next((job for job in self._running.values() if job.key == key), None)
 
     def _order(self, request: Request, arguments: Arguments) -> Order:
         """What is asked for, or an error that tells the user why it can't be done."""
@@ -99,12 +105,14 @@ class Jobs:
         return self._continued(order)
 
     def _continued(self, order: Order) -> Order:
-        """The order as the next turn of the function's last job, if that one saw its text."""
+        """The order as the next turn of the function's last conversation, if that saw its text."""
         import dataclasses
 
         from oci_lsp.lsp.anchor import own_text
 
-        last = self.last(key_of(order.document.uri, order.target))
+        # A job that was cancelled, or found all tests green, said nothing that could be continued.
+        key = key_of(order.document.uri, order.target)
+        last = self._finished.get(self._spoken.get(key, ""))
         if last is None or last.text != own_text(order.document.module, order.target):
             return order
         return dataclasses.replace(order, conversation=last.result.messages)
@@ -167,9 +175,12 @@ class Jobs:
     def _remember(self, key: Key, finished: Finished) -> None:
         self._finished[finished.job_id] = finished
         self._last[key] = finished.job_id
+        if finished.result.messages:
+            self._spoken[key] = finished.job_id
         while len(self._finished) > _REMEMBERED:
             old, _ = self._finished.popitem(last=False)
             self._last = {k: v for k, v in self._last.items() if v != old}
+            self._spoken = {k: v for k, v in self._spoken.items() if v != old}
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(work, name="oci-lsp job")

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from cattrs import Converter
 from lsprotocol import types as lsp
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import (
+    JsonRpcException,
+    JsonRpcInvalidRequest,
+    JsonRpcMethodNotFound,
+    JsonRpcParseError,
+)
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from oci_lsp.lsp.documents import Documents
@@ -29,16 +34,36 @@ class Protocol(LanguageServerProtocol):
         return self._shutdown
 
     def structure_message(self, data: dict[str, Any]) -> Any:
-        """As pygls does, but a request that makes no sense gets an answer.
+        """As pygls does, but a message that makes no sense keeps nobody waiting.
 
-        pygls only raises, and the client would wait for ever.
+        pygls only raises, or takes a request for a notification: the client would wait for ever,
+        and so would whoever waits here for a client's malformed answer.
         """
         try:
+            if "id" in data and _is_notification(data.get("method")):
+                raise JsonRpcMethodNotFound.of(data["method"])
             return super().structure_message(data)
         except JsonRpcException as error:
             if "id" in data and "method" in data:
                 self._send_response(data["id"], error=error.to_response_error())
+            elif isinstance(name := data.get("id"), str):  # pygls' own ids are strings
+                waiting = self._request_futures.pop(name, None)
+                if waiting and not waiting.done():
+                    waiting.set_exception(error)
             raise
+
+    def refuse_unread(self) -> None:
+        """Tell the client that what it sent is no message; there is no id to answer to."""
+        error = JsonRpcParseError().to_response_error()
+        self._send_data({"jsonrpc": self.VERSION, "id": None, "error": error})
+
+    def handle_message(self, message: Any) -> None:
+        """As pygls does, but a request after `shutdown` gets an answer, too."""
+        if self.was_shut_down and hasattr(message, "method") and hasattr(message, "id"):
+            error = JsonRpcInvalidRequest("The server was shut down").to_response_error()
+            self._send_response(message.id, error=error)
+        else:
+            super().handle_message(message)
 
     @lsp_method(lsp.INITIALIZE)
     def lsp_initialize(self, params: lsp.InitializeParams) -> Generator[Any, Any, Any]:
@@ -64,3 +89,11 @@ class Protocol(LanguageServerProtocol):
         if stop := self._server._stop_event:
             stop.set()
         yield from ()
+
+
+def _is_notification(method: Any) -> bool:
+    """Whether the protocol knows a method that takes no `id`."""
+    if not isinstance(method, str):
+        return False
+    types = lsp.METHOD_TO_TYPES.get(method)
+    return types is not None and types[1] is None

@@ -14,6 +14,7 @@ from pygls.lsp.server import LanguageServer
 
 from oci_lsp import __version__
 from oci_lsp.lsp import commands, transport
+from oci_lsp.lsp.client import Client
 from oci_lsp.lsp.code_actions import KINDS, code_actions
 from oci_lsp.lsp.configuration import Configuration
 from oci_lsp.lsp.jobs import Jobs
@@ -46,6 +47,11 @@ class Server(LanguageServer):
     def documents(self) -> Documents:
         """The client's buffers."""
         return cast("Protocol", self.protocol).documents
+
+    @property
+    def client(self) -> Client:
+        """What the client can do."""
+        return Client(self.client_capabilities)
 
     def warm(self) -> None:
         """Import what jobs need, in the background."""

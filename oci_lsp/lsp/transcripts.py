@@ -47,7 +47,14 @@ def _write(finished: Finished) -> Path:
     path = folder / f"{finished.job_id}.md"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
-    pages = sorted(folder.glob("*.md"), key=lambda page: page.stat().st_mtime)
-    for old in pages[:-_KEPT]:
+    for old in sorted(folder.glob("*.md"), key=_written)[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _written(page: Path) -> float:
+    """When a page was written; another window, or another request, may have removed it."""
+    try:
+        return page.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

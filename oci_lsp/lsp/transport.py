@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pygls.io_ import StdinAsyncReader, StdoutWriter, run_async
+from pygls.io_ import StdinAsyncReader, StdoutWriter
 
 from oci_lsp.errors import OciError
+from oci_lsp.lsp.reading import read_messages
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.protocol import Protocol
@@ -147,7 +148,7 @@ async def _serve(server: Server, reader: Any, writer: Any) -> int:
 
 async def _read(server: Server, reader: Any, stopped: threading.Event) -> None:
     try:
-        await run_async(stopped, reader, server.protocol, _log, server.report_server_error)
+        await read_messages(reader, cast("Protocol", server.protocol), stopped)
     except (asyncio.IncompleteReadError, ConnectionError):
         _log.info("The client broke off in the middle of a message")
     except ValueError as error:

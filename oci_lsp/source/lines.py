@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import accumulate, count
+from operator import add
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _INDENT = re.compile(r"\ufeff?([ \t\f]*)")
@@ -38,17 +40,28 @@ def width(indent: str) -> int:
     return len(indent)
 
 
+def _bounds(text: str) -> tuple[list[int], list[int]]:
+    """Where each line starts, and where its content ends."""
+    end = newline_of(text)
+    # A file's line ends are nearly always alike; a split then takes a third of the time, of which
+    # a large file has two or three milliseconds at every key.
+    if text.count(end) == text.count("\n") and text.count("\r") == text.count("\n") * (
+        len(end) - 1
+    ):
+        step = len(end)
+        sizes = accumulate(map(len, text.split(end)))
+        ends = list(map(add, sizes, count(0, step)))
+        return [0, *map(step.__add__, ends[:-1])], ends
+    matches = list(_LINE_END.finditer(text))
+    return [0, *[m.end() for m in matches]], [*[m.start() for m in matches], len(text)]
+
+
 class Lines:
     """Rows (0-based) of a text; offsets are code points, 0-based."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._starts = [0]
-        self._ends: list[int] = []
-        for match in _LINE_END.finditer(text):
-            self._ends.append(match.start())
-            self._starts.append(match.end())
-        self._ends.append(len(text))
+        self._starts, self._ends = _bounds(text)
 
     def __len__(self) -> int:
         return len(self._starts)

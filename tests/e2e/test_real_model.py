@@ -13,6 +13,7 @@ import pytest
 from lsprotocol import types as lsp
 
 from tests.lsp.editor import editor
+from tests.lsp.recordings import recorded, speaker
 from tests.projects import write
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
@@ -58,7 +59,7 @@ async def run_action(made, action):
 
 def pytest_outside(root, name, text):
     """The project's tests on the buffer's text, without any part of ours."""
-    (root / name).write_text(text)
+    (root / name).write_text(text, newline="")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=root,
@@ -103,13 +104,17 @@ async def test_generate_from_a_comment_with_a_doctest(tmp_path, real_engine):
     assert [is_even(n) for n in (4, 7)] == [True, False]  # type: ignore[operator]
 
 
-async def test_fix_from_a_diagnostic(tmp_path, real_engine):
-    code = "def greet(name):\n    return 'Hello, ' + nam + '!'\n"
+async def test_fix_from_a_diagnostic_in_the_real_vs_code(tmp_path, real_engine):
+    """As the recorded editor; emoji, tabs and CRLF in the file."""
+    code = "# \U0001f44b\r\ndef greet(name):\r\n\treturn 'Hello, ' + nam + '!'\r\n"
     test = (
         "from hello import greet\n\n\ndef test_greet():\n    assert greet('Ada') == 'Hello, Ada!'\n"
     )
     root = write(tmp_path / "p", {"hello.py": code, "test_hello.py": test})
-    async with editor(root, options={"engine": real_engine, "refine": REFINE}) as made:
+    client = recorded("visual_studio_code_v1.100.json")
+    speaking, _ = speaker(client)
+    options = {"engine": real_engine, "refine": REFINE}
+    async with editor(root, options=options, client=client, speaking=speaking) as made:
         made.open("hello.py")
         at = made.position(code, code.index("nam +"))
         here = lsp.Range(at, lsp.Position(at.line, at.character + 3))
@@ -121,7 +126,9 @@ async def test_fix_from_a_diagnostic(tmp_path, real_engine):
         assert "diagnostic itself was not checked" in result["message"]
         text = made.text("hello.py")
         assert made.versions[made.uri("hello.py")] == 2
-    assert (root / "hello.py").read_text() == code
+    assert (root / "hello.py").read_bytes().decode() == code
+    assert text.startswith("# \U0001f44b\r\ndef greet(name):\r\n\t")
+    assert text.count("\n") == text.count("\r\n")
     pytest_outside(root, "hello.py", text)
 
 

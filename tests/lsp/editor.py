@@ -30,6 +30,8 @@ def capabilities(
     literals: bool = True,
     configuration: bool = False,
     show_document: bool = False,
+    disabled: bool = False,
+    llm_tag: bool = False,
 ) -> lsp.ClientCapabilities:
     """What a client says of itself."""
     kinds = lsp.ClientCodeActionKindOptions(["quickfix", "refactor"])
@@ -50,27 +52,33 @@ def capabilities(
             show_document=lsp.ShowDocumentClientCapabilities(show_document),
         ),
         text_document=lsp.TextDocumentClientCapabilities(
-            code_action=lsp.CodeActionClientCapabilities(code_action_literal_support=support)
+            code_action=lsp.CodeActionClientCapabilities(
+                code_action_literal_support=support,
+                disabled_support=disabled or None,
+                tag_support=lsp.CodeActionTagOptions([lsp.CodeActionTag.LlmGenerated])
+                if llm_tag
+                else None,
+            )
         ),
     )
 
 
 @functools.cache
-def _converter() -> Any:
+def converter() -> Any:
     """pygls' own, which takes every code action with a command for a bare command.
 
     One for all clients: a fresh one spends half a second on the first messages.
     """
-    converter = default_converter()
+    made = default_converter()
 
     def structure(item: Any, _: Any) -> Any:
-        if isinstance(item["command"], str):
-            return converter.structure(item, lsp.Command)
-        return converter.structure(item, lsp.CodeAction)
+        if isinstance(item.get("command"), str):
+            return made.structure(item, lsp.Command)
+        return made.structure(item, lsp.CodeAction)
 
-    converter.register_structure_hook(lsp.Command | lsp.CodeAction, structure)
-    converter.register_structure_hook(Union[lsp.Command, lsp.CodeAction], structure)  # noqa: UP007
-    return converter
+    made.register_structure_hook(lsp.Command | lsp.CodeAction, structure)
+    made.register_structure_hook(Union[lsp.Command, lsp.CodeAction], structure)  # noqa: UP007
+    return made
 
 
 @dataclass(frozen=True)
@@ -98,9 +106,9 @@ def _sent(edit: lsp.WorkspaceEdit) -> Sent:
 class Editor:
     """Buffers by path, what the server said, and how it is answered."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, client: LanguageClient | None = None) -> None:
         self.root = root
-        self.client = LanguageClient("test-editor", "1", converter_factory=_converter)
+        self.client = client or LanguageClient("test-editor", "1", converter_factory=converter)
         self.encoding = "utf-16"
         self.texts: dict[str, str] = {}
         self.versions: dict[str, int] = {}
@@ -325,14 +333,18 @@ async def editor(
     client: lsp.ClientCapabilities | None = None,
     options: dict[str, Any] | None = None,
     configuration: dict[str, Any] | None = None,
+    speaking: LanguageClient | None = None,
 ) -> AsyncIterator[Editor]:
-    """An editor with its server, on a project; `options` are merged into the settings."""
+    """An editor with its server, on a project; `options` are merged into the settings.
+
+    `client` is what the editor says of itself, `speaking` what speaks for it.
+    """
     tree: dict[str, Any] = {
         "engine": {"url": url, "model": "scripted"},
         "refine": {"candidates": 1, "turns": 2},
         **(options or {}),
     }
-    made = Editor(root)
+    made = Editor(root, speaking)
     made.configuration = configuration
     log = root.parent / f"{root.name}.log"
     await made.begin(tree, client or capabilities(), *words, log=log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from concurrent.futures import Future
 from typing import Any
@@ -211,5 +212,7 @@ async def test_debug_information_and_a_warm_restart(tmp_path):
         ed.open("calc.py")
         information = await ed.execute("oci_lsp.printDebugInformation")
         assert information["positionEncoding"] == "utf-16"
-        assert information["documents"] == [{"uri": ed.uri("calc.py"), "version": 1}]
+        (document,) = information["documents"]
+        assert (document["uri"], document["version"]) == (ed.uri("calc.py"), 1)
+        assert document["sha256"] == hashlib.sha256(BUGGY.encode()).hexdigest()
         assert information["jobs"] == []

@@ -7,7 +7,8 @@ import time
 from lsprotocol import types as lsp
 
 from tests.lsp.editor import capabilities, editor
-from tests.projects import BUGGY, calc, write
+from tests.projects import BUGGY, calc, fenced, write
+from tests.scripted_engine import Reply, ScriptedEngine
 
 FIX, GENERATE = "refactor.rewrite.fix", "refactor.rewrite.generate"
 
@@ -140,3 +141,50 @@ async def test_ten_thousand_lines_stay_quick_while_the_user_types(tmp_path):
             spent.append(time.perf_counter() - started)
     # The aim is 50 ms on a quiet machine (scripts/bench_latency.py); this one may be busy.
     assert sorted(spent)[len(spent) // 2] < 0.15
+
+
+async def test_an_action_that_cannot_be_taken_says_why_where_the_client_shows_it(tmp_path):
+    root = write(tmp_path, {"broken.py": "x = (\n\n\n" + BUGGY})
+    async with editor(root, client=capabilities(disabled=True)) as ed:
+        ed.open("broken.py")
+        (broken,) = await ed.actions("broken.py", "return")
+        untitled = lsp.TextDocumentItem("untitled:calc.py", "python", 1, BUGGY)
+        ed.client.text_document_did_open(lsp.DidOpenTextDocumentParams(untitled))
+        here = lsp.Range(lsp.Position(0, 0), lsp.Position(0, 0))
+        found = await ed.client.text_document_code_action_async(
+            lsp.CodeActionParams(
+                lsp.TextDocumentIdentifier("untitled:calc.py"), here, lsp.CodeActionContext([])
+            )
+        )
+    assert "syntax error in line 1" in broken.disabled.reason
+    assert broken.command is None
+    assert found
+    (unsaved,) = found
+    assert isinstance(unsaved, lsp.CodeAction)
+    assert unsaved.disabled
+    assert "Save it into your project first" in unsaved.disabled.reason
+
+
+async def test_while_a_job_runs_its_function_offers_no_second_one(tmp_path):
+    root = calc(tmp_path)
+    with ScriptedEngine([Reply((fenced(BUGGY),), first_delay=60)]) as engine:
+        async with editor(root, engine.url, client=capabilities(disabled=True)) as ed:
+            ed.open("calc.py")
+            job_id = await ed.start("fixFunction", "calc.py", "add")
+            (action,) = await ed.actions("calc.py", "def add")
+            await ed.execute("oci_lsp.cancel", {"jobId": job_id})
+            await ed.ended(job_id)
+            (after,) = await ed.actions("calc.py", "def add")
+    assert "works on it already" in action.disabled.reason
+    assert after.disabled is None
+
+
+async def test_what_a_model_will_write_is_tagged_so_where_the_client_knows_the_tag(tmp_path):
+    root = calc(tmp_path)
+    tags = []
+    for llm_tag in (True, False):
+        async with editor(root, client=capabilities(llm_tag=llm_tag)) as ed:
+            ed.open("calc.py")
+            (action,) = await ed.actions("calc.py", "def add")
+            tags.append(action.tags)
+    assert [list(found or ()) for found in tags] == [[lsp.CodeActionTag.LlmGenerated], []]
