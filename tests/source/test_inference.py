@@ -1,0 +1,97 @@
+"""What only type inference finds: a real worker on a real project, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psutil
+import pytest
+
+from oci_lsp.source.context import Location, context
+from oci_lsp.source.functions import parse
+from oci_lsp.source.inference import Inference, questions
+from oci_lsp.source.project import Project
+
+PAY = """\
+from bank.ledger import Ledger
+
+
+class Desk:
+    def __init__(self):
+        self.ledger = Ledger()
+
+    def may_pay(self, name, amount):
+        account = self.ledger.find(name)
+        return account.balance >= amount
+"""
+ACCOUNTS = """\
+class Account:
+    def __init__(self, balance, credit):
+        self.balance = balance
+        self.credit = credit
+
+    def spendable(self):
+        return self.balance + self.credit
+"""
+LEDGER = """\
+from bank.accounts import Account
+
+
+class Ledger:
+    def find(self, name):
+        return Account(1, 2)
+"""
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    root = tmp_path.resolve()
+    (root / "bank").mkdir()
+    (root / "bank" / "__init__.py").write_text("")
+    (root / "bank" / "accounts.py").write_text(ACCOUNTS)
+    (root / "bank" / "ledger.py").write_text(LEDGER)
+    (root / "bank" / "pay.py").write_text(PAY)
+    return root
+
+
+async def test_the_class_of_an_untyped_local_name_is_found_and_shown(bank):
+    project, path = Project(bank), bank / "bank" / "pay.py"
+    target = parse(PAY).named("Desk.may_pay")
+    assert target is not None
+    inference = Inference()
+    async with asyncio.timeout(60):
+        await inference.run(project, questions(project, path, target), path)
+    accounts = bank / "bank" / "accounts.py"
+    assert Location(accounts, "Account") in inference.found
+    without = context(project, path, target, tokens=1000).text
+    with_it = context(project, path, target, tokens=1000, inferred=inference.found).text
+    assert "spendable" not in without
+    assert "def spendable(self)" in with_it
+
+
+async def test_a_cancelled_inference_leaves_no_process(bank):
+    project, path = Project(bank), bank / "bank" / "pay.py"
+    target = parse(PAY).named("Desk.may_pay")
+    assert target is not None
+    before = {child.pid for child in psutil.Process().children()}
+    running = asyncio.create_task(Inference().run(project, questions(project, path, target), path))
+    while not {child.pid for child in psutil.Process().children()} - before:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
+async def test_nothing_of_the_project_is_executed(bank):
+    trap = "open('/tmp/oci-inference-trap', 'w')\n"
+    for name in ("sitecustomize.py", "jedi.py", "json.py", "conftest.py", "bank/__init__.py"):
+        (bank / name).write_text(trap.replace("/tmp", str(bank)))
+    project, path = Project(bank), bank / "bank" / "pay.py"
+    target = parse(PAY).named("Desk.may_pay")
+    assert target is not None
+    inference = Inference()
+    async with asyncio.timeout(60):
+        await inference.run(project, questions(project, path, target), path)
+    assert inference.found
+    assert not (bank / "oci-inference-trap").exists()
