@@ -124,17 +124,6 @@ class Settings:
     verify: VerifySettings = field(default_factory=VerifySettings)
     refine: RefineSettings = field(default_factory=RefineSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
-    apply: Literal["auto", "confirm", "preview"] = _doc(
-        "What becomes of a passed candidate in an editor: applied at once, after a question, or "
-        "shown in the editor's own preview of the change",
-        "auto",
-    )
-    code_lens: Literal["auto", "on", "off"] = _doc(
-        "Lenses over functions whose test is known or failed last; `auto`: only where the editor "
-        "has no test view of its own",
-        "auto",
-    )
-    diagnostics: bool = _doc("Show the last failed test at its assert and in the function", True)
 
 
 # A repository that could set these could weaken its reader's safety, or delete what is not its own:
