@@ -28,31 +28,6 @@ class Client:
         return bool(self.code_action.disabled_support)
 
     @property
-    def takes_preferred_actions(self) -> bool:
-        return bool(self.code_action.is_preferred_support)
-
-    @property
     def takes_llm_tag(self) -> bool:
         tags = self.code_action.tag_support
         return tags is not None and lsp.CodeActionTag.LlmGenerated in tags.value_set
-
-    @property
-    def workspace_edit(self) -> lsp.WorkspaceEditClientCapabilities:
-        workspace = self.capabilities.workspace
-        return (workspace and workspace.workspace_edit) or lsp.WorkspaceEditClientCapabilities()
-
-    @property
-    def takes_versioned_edits(self) -> bool:
-        return bool(self.workspace_edit.document_changes)
-
-    @property
-    def takes_change_annotations(self) -> bool:
-        """Annotated edits come in versioned document changes only."""
-        return self.takes_versioned_edits and (
-            self.workspace_edit.change_annotation_support is not None
-        )
-
-    @property
-    def shows_documents(self) -> bool:
-        shown = self.capabilities.window and self.capabilities.window.show_document
-        return bool(shown and shown.support)
