@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -95,3 +97,46 @@ async def test_nothing_of_the_project_is_executed(bank):
         await inference.run(project, questions(project, path, target), path)
     assert inference.found
     assert not (bank / "oci-inference-trap").exists()
+
+
+OWNER = """\
+import asyncio, sys
+from pathlib import Path
+
+import psutil
+
+from oci_lsp.source.inference import Asked, Inference
+from oci_lsp.source.project import Project
+
+
+async def main():
+    path = Path(sys.argv[1])
+    project = Project(path.parent.parent)
+    # The parameter `amount`, which leads nowhere, so often that it takes minutes.
+    asked = Asked(project.file(path), ((8, 28, "type"),) * 500_000, False)
+    running = asyncio.create_task(Inference().run(project, [asked], path))
+    while not (children := psutil.Process().children()):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(1.5)
+    print(children[0].pid, flush=True)
+    await running
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_worker_does_not_outlive_an_owner_that_is_killed(bank):
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(bank / "bank" / "pay.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    with owner, owner.stdout:
+        worker = psutil.Process(int(owner.stdout.readline()))
+        # It would go on by itself: it is still busy well after it was started.
+        assert worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
+        owner.kill()
+    _, alive = psutil.wait_procs([worker], timeout=5)
+    assert not alive
