@@ -21,7 +21,7 @@ from oci_lsp.source.project import Project, SourceFile
 from oci_lsp.source.syntax import Syntax
 from oci_lsp.source.testuses import uses_of_tests
 
-# Qwen2.5-Coder's tokenizer makes 3.8 to 4.3 characters of such outlines one token.
+# What code tokenizers make of such outlines, roughly; no tokenizer is loaded in a light process.
 CHARACTERS_PER_TOKEN = 4
 _WORD = re.compile(r"\w+")
 
