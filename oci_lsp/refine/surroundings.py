@@ -31,6 +31,8 @@ class Surroundings:
         self._across = across
         self._infer = infer and across and tokens > 0
         self._inference = Inference()
+        # Files are parsed once for the questions and the context.
+        self._project = Project(task.root, task.buffers, {task.path: task.module})
         self._running: asyncio.Task[None] | None = None
 
     def start(self, selection: Selection) -> None:
@@ -41,9 +43,8 @@ class Surroundings:
             )
 
     async def _work(self, target: Function, tests: Sequence[str]) -> None:
-        project = self._project()
-        asked = await asyncio.to_thread(questions, project, self._task.path, target, tests)
-        await self._inference.run(project, asked, self._task.path)
+        asked = await asyncio.to_thread(questions, self._project, self._task.path, target, tests)
+        await self._inference.run(self._project, asked, self._task.path)
 
     async def ready(self) -> None:
         """Wait a little for inference that has not ended, then end it."""
@@ -61,7 +62,7 @@ class Surroundings:
     def context(self, selection: Selection) -> Context:
         """The context, with what inference has found so far; reads files."""
         return context(
-            self._project(),
+            self._project,
             self._task.path,
             self._task.target,
             tokens=self._tokens,
@@ -70,6 +71,3 @@ class Surroundings:
             inferred=self._inference.found,
             across=self._across,
         )
-
-    def _project(self) -> Project:
-        return Project(self._task.root, self._task.buffers, {self._task.path: self._task.module})

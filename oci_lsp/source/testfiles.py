@@ -75,8 +75,8 @@ class TestFile:
 
     __test__ = False
 
-    def __init__(self, text: str) -> None:
-        self.module = Module(text)
+    def __init__(self, module: Module) -> None:
+        self.module = module
         self.definitions: dict[str, Definition] = {}
         self.tests: list[Test] = []
         self.classes: dict[str, _Class] = {}
@@ -281,7 +281,7 @@ def read_test_file(path: Path, buffers: Mapping[Path, str]) -> TestFile | None:
         text = read_text(path)
         if text is None:
             return None
-    file = TestFile(text)
+    file = TestFile(Module(text))
     with _files_lock:
         _files[key] = file
         while len(_files) > _KEPT:

@@ -8,7 +8,7 @@ from pathlib import Path
 from oci_lsp.source.definitions import dotted_names
 from oci_lsp.source.functions import Span
 from oci_lsp.source.project import Project, SourceFile
-from oci_lsp.source.testfiles import Definition, TestFile
+from oci_lsp.source.testfiles import TestFile
 
 
 def uses_of_tests(project: Project, node_ids: Sequence[str]) -> Iterator[tuple[SourceFile, str]]:
@@ -31,14 +31,12 @@ def used_definitions(
         file = project.file(project.root / name)
         if file is None:
             continue
-        tests = TestFile(file.module.text)
+        tests = TestFile(file.module)
         chosen = [
             t for suffix in suffixes for t in (tests.named(suffix) if suffix else tests.tests)
         ]
-        spans: dict[Span, Definition] = {}
-        for test in chosen:
-            spans.update((definition.span, definition) for definition in tests.needed(test))
-        for span in spans:
+        spans = (definition.span for test in chosen for definition in tests.needed(test))
+        for span in dict.fromkeys(spans):
             yield file, span
 
 

@@ -60,7 +60,7 @@ def look_at_everything(text: str) -> None:
 @given(scraps)
 def test_reading_never_raises(text):
     look_at_everything(text)
-    TestFile(text)
+    TestFile(Module(text))
 
 
 @RELAXED
