@@ -11,7 +11,7 @@ import dataclasses
 import json
 import tomllib
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -156,7 +156,7 @@ def _camel(name: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """One setting by its dotted name (`verify.memoryMb`); `section` is "" at the top level."""
+    """One setting: its dotted name (`verify.memoryMb`) and its field."""
 
     name: str
     section: str
@@ -170,36 +170,26 @@ class Key:
 
 def keys() -> dict[str, Key]:
     """Every setting by its dotted, camel-case name, in the order of the tree."""
-    return {key.name: key for key in _keys_of(Settings, "")}
-
-
-def _keys_of(tree: type, section: str) -> Iterator[Key]:
-    hints = typing.get_type_hints(tree)
-    defaults = tree()
-    for item in dataclasses.fields(tree):
-        if dataclasses.is_dataclass(hints[item.name]):
-            yield from _keys_of(hints[item.name], item.name)
-            continue
-        yield Key(
-            name=".".join(map(_camel, filter(None, (section, item.name)))),
-            section=section,
-            attribute=item.name,
-            type=hints[item.name],
-            default=getattr(defaults, item.name),
-            doc=item.metadata["doc"],
-            low=item.metadata["low"],
-            high=item.metadata["high"],
-        )
-
-
-def value_of(settings: Settings, key: Key) -> Any:
-    """What a setting is set to."""
-    return getattr(getattr(settings, key.section) if key.section else settings, key.attribute)
+    found: dict[str, Key] = {}
+    for section, section_type in typing.get_type_hints(Settings).items():
+        hints = typing.get_type_hints(section_type)
+        defaults = section_type()
+        for item in dataclasses.fields(section_type):
+            name = f"{_camel(section)}.{_camel(item.name)}"
+            found[name] = Key(
+                name=name,
+                section=section,
+                attribute=item.name,
+                type=hints[item.name],
+                default=getattr(defaults, item.name),
+                doc=item.metadata["doc"],
+                low=item.metadata["low"],
+                high=item.metadata["high"],
+            )
+    return found
 
 
 def _replaced(base: Settings, key: Key, value: Any) -> Settings:
-    if not key.section:
-        return dataclasses.replace(base, **{key.attribute: value})
     section = dataclasses.replace(getattr(base, key.section), **{key.attribute: value})
     return dataclasses.replace(base, **{key.section: section})
 
@@ -346,12 +336,11 @@ def _parse(key: Key, text: str) -> Any:
         return text
 
 
-def as_tree(settings: Settings) -> dict[str, Any]:
+def as_tree(settings: Settings) -> dict[str, dict[str, Any]]:
     """The settings as editors write them: nested objects with camel-case keys."""
-    tree: dict[str, Any] = {}
+    tree: dict[str, dict[str, Any]] = {}
     for key in keys().values():
-        value = value_of(settings, key)
-        section, _, leaf = key.name.rpartition(".")
-        place = tree.setdefault(section, {}) if section else tree
-        place[leaf] = list(value) if isinstance(value, tuple) else value
+        value = getattr(getattr(settings, key.section), key.attribute)
+        section, _, leaf = key.name.partition(".")
+        tree.setdefault(section, {})[leaf] = list(value) if isinstance(value, tuple) else value
     return tree
