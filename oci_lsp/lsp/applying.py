@@ -11,6 +11,7 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 
 from oci_lsp.lsp.anchor import reapplied
+from oci_lsp.lsp.client import Client
 from oci_lsp.lsp.documents import Document
 from oci_lsp.refine.task import Outcome, Result, Task, unified_diff
 from oci_lsp.source.splice import minimal_edits
@@ -61,7 +62,7 @@ async def _send(
     server: Server, document: Document, edits: Sequence[lsp.TextEdit], label: str
 ) -> str:
     """Ask the client to make the edits; why it did not, or ""."""
-    edit = workspace_edit(server.client_capabilities, document, edits)
+    edit = _workspace_edit(server.client, document, edits)
     request = server.workspace_apply_edit_async(lsp.ApplyWorkspaceEditParams(edit, label=label))
     try:
         answer = await asyncio.wait_for(request, _ANSWER_SECONDS)
@@ -72,13 +73,11 @@ async def _send(
     return "" if answer.applied else answer.failure_reason or "it gave no reason"
 
 
-def workspace_edit(
-    client: lsp.ClientCapabilities, document: Document, edits: Sequence[lsp.TextEdit]
+def _workspace_edit(
+    client: Client, document: Document, edits: Sequence[lsp.TextEdit]
 ) -> lsp.WorkspaceEdit:
     """The edit in the form that the client takes, bound to the version where it can be."""
-    workspace = client.workspace
-    form = workspace.workspace_edit if workspace else None
-    if form and form.document_changes:
+    if client.takes_versioned_edits:
         identifier = lsp.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
         return lsp.WorkspaceEdit(document_changes=[lsp.TextDocumentEdit(identifier, edits)])
     return lsp.WorkspaceEdit(changes={document.uri: edits})

@@ -14,20 +14,53 @@ class Client:
     capabilities: lsp.ClientCapabilities
 
     @property
-    def code_action(self) -> lsp.CodeActionClientCapabilities:
+    def _workspace(self) -> lsp.WorkspaceClientCapabilities:
+        return self.capabilities.workspace or lsp.WorkspaceClientCapabilities()
+
+    @property
+    def _window(self) -> lsp.WindowClientCapabilities:
+        return self.capabilities.window or lsp.WindowClientCapabilities()
+
+    @property
+    def _code_action(self) -> lsp.CodeActionClientCapabilities:
         found = self.capabilities.text_document and self.capabilities.text_document.code_action
         return found or lsp.CodeActionClientCapabilities()
 
     @property
     def takes_code_actions(self) -> bool:
         """Whether it takes more than bare commands from `textDocument/codeAction`."""
-        return self.code_action.code_action_literal_support is not None
+        return self._code_action.code_action_literal_support is not None
 
     @property
     def takes_disabled_actions(self) -> bool:
-        return bool(self.code_action.disabled_support)
+        return bool(self._code_action.disabled_support)
 
     @property
     def takes_llm_tag(self) -> bool:
-        tags = self.code_action.tag_support
+        tags = self._code_action.tag_support
         return tags is not None and lsp.CodeActionTag.LlmGenerated in tags.value_set
+
+    @property
+    def takes_versioned_edits(self) -> bool:
+        edits = self._workspace.workspace_edit
+        return bool(edits and edits.document_changes)
+
+    @property
+    def tells_configuration(self) -> bool:
+        """Whether it answers `workspace/configuration`."""
+        return bool(self._workspace.configuration)
+
+    @property
+    def registers_configuration_changes(self) -> bool:
+        """Whether it must be asked to tell of changed settings."""
+        changes = self._workspace.did_change_configuration
+        return bool(changes and changes.dynamic_registration)
+
+    @property
+    def shows_progress(self) -> bool:
+        return bool(self._window.work_done_progress)
+
+    @property
+    def shows_documents(self) -> bool:
+        shown = self._window.show_document
+        return bool(shown and shown.support)

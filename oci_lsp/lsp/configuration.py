@@ -53,9 +53,7 @@ class Configuration:
 
     def begin(self) -> None:
         """Ask the client for its settings, and to be told when they change."""
-        workspace = self._server.client_capabilities.workspace
-        changes = workspace.did_change_configuration if workspace else None
-        if changes and changes.dynamic_registration:
+        if self._server.client.registers_configuration_changes:
             self._server.client_register_capability(
                 lsp.RegistrationParams(
                     [
@@ -77,8 +75,7 @@ class Configuration:
 
     def pull(self) -> None:
         """Ask the client for the settings of every folder, where it can answer."""
-        workspace = self._server.client_capabilities.workspace
-        if workspace and workspace.configuration:
+        if self._server.client.tells_configuration:
             self._pulling = asyncio.create_task(self._pull(), name="oci-lsp configuration")
 
     async def _pull(self) -> None:

@@ -34,8 +34,7 @@ class JobProgress:
     def start(self, message: str) -> None:
         """Ask the client for a progress bar; the job does not wait for it."""
         self._message = message
-        window = self._server.client_capabilities.window
-        if window and window.work_done_progress:
+        if self._server.client.shows_progress:
             self._creating = asyncio.create_task(self._create(), name="oci-lsp progress")
 
     def report(self, message: str) -> None:

@@ -21,9 +21,8 @@ _KEPT = 50
 async def show(server: Server, finished: Finished) -> str:
     """Write a job's page to a file of the user's own, have it shown, and give its URI."""
     path = await asyncio.to_thread(_write, finished)
-    window = server.client_capabilities.window
     shown = False
-    if window and window.show_document and window.show_document.support:
+    if server.client.shows_documents:
         try:
             answer = await server.window_show_document_async(
                 lsp.ShowDocumentParams(path.as_uri(), take_focus=True)
