@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types as lsp
 
@@ -45,7 +45,7 @@ def code_actions(
     if not client.takes_code_actions:
         return [offer.command(document) for offer in offers]
     told = bool(offers) and client.takes_disabled_actions
-    reason = refusal(server, document, target) if told else ""
+    reason = _refusal(server, document, target) if told else ""
     return [_action(offer, document, client, reason) for offer in offers]
 
 
@@ -67,20 +67,22 @@ class _Offer:
 def _offers(
     document: Document, target: Function | CommentBlock, params: lsp.CodeActionParams
 ) -> Iterator[_Offer]:
-    name = getattr(target, "qualname", None)
-    if name is None:
+    from oci_lsp.source.functions import Function
+
+    arguments: dict[str, Any]
+    if not isinstance(target, Function):
         title = "Write the function that this comment describes"
         arguments = {"range": _plain_range(params.range)}
         yield _Offer(title, GENERATE, "oci_lsp.generateFunction", arguments)
         return
-    function = cast("Function", target)
-    place = _plain(document.position(function.definition.start))
+    name = target.qualname
+    place = _plain(document.position(target.definition.start))
     arguments = {"qualifiedName": name, "position": place}
-    if document.module.is_stub(function):
+    if document.module.is_stub(target):
         title = f"Write {name} until its tests pass"
         yield _Offer(title, GENERATE, "oci_lsp.generateFunction", arguments)
         return
-    problems = tuple(d for d in params.context.diagnostics if _inside(d, function))
+    problems = tuple(d for d in params.context.diagnostics if _inside(d, target))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         title = f"Fix {name}: {_short(problems[0].message)}{more}"
@@ -102,7 +104,7 @@ def _action(offer: _Offer, document: Document, client: Client, reason: str) -> l
     )
 
 
-def refusal(server: Server, document: Document, target: Function | CommentBlock) -> str:
+def _refusal(server: Server, document: Document, target: Function | CommentBlock) -> str:
     """Why nothing can be done with a target just now; "" where it can."""
     from oci_lsp.lsp.tasks import file_of
     from oci_lsp.source.problems import syntax_error_outside
