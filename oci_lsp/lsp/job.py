@@ -30,7 +30,6 @@ class Job:
     def __init__(self, server: Server, job_id: str, key: Key, order: Order) -> None:
         self.id = job_id
         self.key = key
-        self.final_key = key
         self.order = order
         self.stage = "queued"
         self.asyncio_task: asyncio.Task[None] | None = None
@@ -70,7 +69,8 @@ class Job:
                     "Please report it with the server's log.",
                 )
             )
-        return Finished(self.id, self._task, result, self._final_text(result))
+        text, key = self._final(result)
+        return Finished(self.id, self._task, result, text, key)
 
     async def _work(self) -> Result:
         server, order = self._server, self.order
@@ -100,7 +100,8 @@ class Job:
     def cancelled(self) -> Finished:
         """How a cancelled job ended."""
         message = f"Cancelled: {self.order.label} is as it was."
-        return Finished(self.id, self._task, self._ended(Result("cancelled", message)))
+        result = self._ended(Result("cancelled", message))
+        return Finished(self.id, self._task, result, key=self.key)
 
     def _ended(self, result: Result) -> Result:
         return dataclasses.replace(
@@ -114,16 +115,17 @@ class Job:
         self._progress.end(result.message)
         self._server.jobs.announce(self.id, result)
 
-    def _final_text(self, result: Result) -> str:
-        """The function's own text now, "" where the job's conversation speaks of another one.
+    def _final(self, result: Result) -> tuple[str, Key]:
+        """The function's own text now, and its key.
 
-        Sets `final_key`: a comment that became a function is pointed at by the function's name.
+        The text is "" where the job's conversation speaks of another one. A comment that became a
+        function is pointed at by the function's name.
         """
         target, uri = self.order.target, self.order.document.uri
         if result.outcome == "stale" or result.outcome == "error":
-            return ""
+            return "", self.key
         if result.text is None:
-            return own_text(self.order.document.module, target)
+            return own_text(self.order.document.module, target), self.key
         module = parse(result.text)
         now: Function | None
         if isinstance(target, CommentBlock):
@@ -132,6 +134,5 @@ class Job:
         else:
             now = module.named(target.qualname)
         if now is None:
-            return ""
-        self.final_key = key_of(uri, now)
-        return own_text(module, now)
+            return "", self.key
+        return own_text(module, now), key_of(uri, now)

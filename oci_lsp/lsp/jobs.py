@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +37,8 @@ class Finished:
     result: Result
     text: str = ""
     """The function's own text when the job ended, which its conversation speaks of."""
+    key: Key | None = None
+    """Names the target as it was when the job ended; None where there was none."""
 
 
 class Jobs:
@@ -46,8 +49,6 @@ class Jobs:
         self._running: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: OrderedDict[str, Finished] = OrderedDict()
-        self._last: dict[Key, str] = {}
-        self._spoken: dict[Key, str] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.sessions = Sessions(server.messages.ask)
 
@@ -112,7 +113,7 @@ class Jobs:
 
         # A job that was cancelled, or found all tests green, said nothing that could be continued.
         key = key_of(order.document.uri, order.target)
-        last = self._finished.get(self._spoken.get(key, ""))
+        last = next((job for job in self._ended_on(key) if job.result.messages), None)
         if last is None or last.text != own_text(order.document.module, order.target):
             return order
         return dataclasses.replace(order, conversation=last.result.messages)
@@ -126,7 +127,7 @@ class Jobs:
             finished = job.cancelled()
         finally:
             self._running.pop(job.id, None)
-        self._remember(job.final_key, finished)
+        self._remember(finished)
         job.end(finished.result)
 
     async def _refused(self, job_id: str, error: OciError) -> None:
@@ -163,7 +164,11 @@ class Jobs:
 
     def last(self, key: Key) -> Finished | None:
         """The last job on a function that ended."""
-        return self._finished.get(self._last.get(key, ""))
+        return next(self._ended_on(key), None)
+
+    def _ended_on(self, key: Key) -> Iterator[Finished]:
+        """The remembered jobs on a function, the last one first."""
+        return (job for job in reversed(self._finished.values()) if job.key == key)
 
     def state(self) -> list[dict[str, Any]]:
         """The running jobs, for debugging."""
@@ -172,15 +177,10 @@ class Jobs:
             for job in self._running.values()
         ]
 
-    def _remember(self, key: Key, finished: Finished) -> None:
+    def _remember(self, finished: Finished) -> None:
         self._finished[finished.job_id] = finished
-        self._last[key] = finished.job_id
-        if finished.result.messages:
-            self._spoken[key] = finished.job_id
         while len(self._finished) > _REMEMBERED:
-            old, _ = self._finished.popitem(last=False)
-            self._last = {k: v for k, v in self._last.items() if v != old}
-            self._spoken = {k: v for k, v in self._spoken.items() if v != old}
+            self._finished.popitem(last=False)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(work, name="oci-lsp job")
