@@ -19,7 +19,6 @@ from oci_lsp.refine.surroundings import Surroundings
 from oci_lsp.refine.task import (
     Attempt,
     Attempted,
-    Baseline,
     Engine,
     Event,
     Limit,
@@ -31,25 +30,17 @@ from oci_lsp.refine.task import (
     Task,
     Verdict,
     Verifier,
+    counted,
     unified_diff,
 )
+from oci_lsp.refine.today import EndError, Today
 from oci_lsp.refine.trial import Trial, Trials, wanted_name
 from oci_lsp.refine.turn import Reply, replies
 from oci_lsp.settings import Settings
 from oci_lsp.source.functions import Function
-from oci_lsp.source.problems import syntax_error_outside
 from oci_lsp.source.testsource import test_source
-from oci_lsp.verify.verdict import Report
 
 Connect = Callable[[], Awaitable[Engine]]
-
-
-class _EndError(Exception):
-    """The job is over before its time; carries what the user is told."""
-
-    def __init__(self, outcome: Outcome, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
 
 
 def _nobody(event: Event) -> None:
@@ -80,7 +71,7 @@ async def refine(
     try:
         async with job.deadline:
             result = await job.run()
-    except _EndError as end:
+    except EndError as end:
         result = job.result(end.outcome, str(end))
     except TimeoutError:
         if not job.deadline.expired():
@@ -115,6 +106,7 @@ class _Job:
         self.surroundings = surroundings
         self.limits = settings.refine
         self.trials = Trials(task, verifier, settings, observe)
+        self.today = Today(task, self.trials, observe)
         self.verifier = verifier
         self.observe = observe
         self.started = time.monotonic()
@@ -123,8 +115,6 @@ class _Job:
         self.engine: Engine | None = None
         self.connect = connect
         self.standby: asyncio.Task[None] | None = None
-        self.red: frozenset[str] = frozenset()
-        self.again: asyncio.Task[Report | None] | None = None
         self.attempts: list[Attempt] = []
         # Replies equal to an earlier one, which are not run again.
         self.repeats = 0
@@ -134,18 +124,15 @@ class _Job:
         self.name = ""
         self.tests = ""
         self.around = ""
-        # Found tests that cannot tell anything today, for the user's eyes.
-        self.left_out = ""
         # What was said before this message is kept for the transcript, but no longer sent.
         self.since = 0
-        self.told = False
 
     async def run(self) -> Result:
         # Reading a project and a long file takes its time: whoever shares this thread goes on.
-        await asyncio.to_thread(self.check_source)
+        await asyncio.to_thread(self.today.check_source)
         await asyncio.to_thread(self.select_tests)
         self.surroundings.start(self.trials.selection)
-        failure = await self.baseline()
+        failure = await self.today.failure()
         await self.surroundings.ready()
         await asyncio.to_thread(self.open_conversation, failure)
         self.engine = await self.connected()
@@ -155,7 +142,7 @@ class _Job:
                 async for reply in batch:
                     trial = await self.attempt(reply, turn)
                     if trial.verdict == "passed":
-                        await self.check_red_twice()
+                        await self.today.check_red_twice()
                         return self.passed(reply, trial)
                     tried.append((reply, trial))
                     if self.limit():
@@ -163,107 +150,18 @@ class _Job:
             self.report(tried)
             if reached := self.limit():
                 return self.failed(*reached)
-        return self.failed("turns", _count(self.limits.turns, "turn"))
-
-    def check_source(self) -> None:
-        target, module = self.task.target, self.task.module
-        asked_to_write = self.task.kind == "generate" and not self.task.feedback
-        if asked_to_write and isinstance(target, Function) and not module.is_stub(target):
-            raise _EndError(
-                "error",
-                f"{self.task.label} is written already. Fix it instead, or leave `...` as its "
-                "body to have it written anew.",
-            )
-        row = syntax_error_outside(self.task.module, self.task.target)
-        if row is not None:
-            raise _EndError(
-                "error",
-                f"{self.task.path.name} has a syntax error in line {row + 1}, outside of "
-                f"{self.task.label}. No test can run until it is mended.",
-            )
+        return self.failed("turns", counted(self.limits.turns, "turn"))
 
     def select_tests(self) -> None:
         selection = self.trials.select()
         self.name = wanted_name(self.task, selection)
         if selection.empty:
-            raise _EndError(
+            raise EndError(
                 "no_test",
                 f"There is no test for {self.task.label}. Name one (`--test NODEID`, or a line "
                 "`# test: NODEID` above the function), or write an example (`>>> call`, "
                 "`assert ...`) in its docstring or in the comment above it.",
             )
-
-    async def baseline(self) -> str:
-        """How the test fails on today's code; "" where it does not or there is no code yet."""
-        self.observe(Stage("baseline"))
-        report = await self.trials.baseline()
-        self.tell_isolation()
-        if report is None:
-            return ""
-        if left_out := self.trials.leave_out_skipped(report):
-            self.left_out = f" Left out: {', '.join(left_out)}."
-            self.observe(
-                Stage("baseline", detail=f"without {_count(len(left_out), 'skipped test')}")
-            )
-            report = await self.trials.baseline() or report
-        if isinstance(self.task.target, Function):
-            self.observe(Baseline(report))
-        if report.verdict == "broken":
-            told = report.feedback or report.summary
-            if report.summary not in told:
-                told = f"{report.summary}\n{told}"
-            raise _EndError("broken_test", f"The test cannot be run: {told}")
-        red = [test for test in report.tests if test.outcome != "passed"]
-        if red and all(test.outcome == "skipped" for test in red):
-            names = ", ".join(f"{test.id} ({test.message})" for test in red)
-            raise _EndError(
-                "broken_test",
-                f"Skipped, so it can tell nothing: {names}. Take the mark away, or name another "
-                "test.",
-            )
-        if report.verdict == "vacuous":
-            raise _EndError(
-                "broken_test",
-                f"The test passes without ever calling {self.task.label}, so it can't tell a right "
-                "version from a wrong one. Name a test that calls it.",
-            )
-        if report.verdict != "passed":
-            if report.verdict == "failed":
-                self.red = frozenset(test.id for test in red)
-            return report.feedback
-        if not (self.task.diagnostics or self.task.feedback):
-            raise _EndError(
-                "already_passing", f"The test of {self.task.label} passes already.{self.left_out}"
-            )
-        return ""
-
-    def run_baseline_again(self) -> None:
-        """Beside the model's first turn: a test that is green now is flaky."""
-        if self.red and self.task.kind == "fix":
-            self.again = asyncio.create_task(self.trials.baseline_again(), name="oci-lsp again")
-
-    async def check_red_twice(self) -> None:
-        """A pass tells something only if today's code is red each time."""
-        try:
-            report = await self.again if self.again is not None else None
-        except OciError:  # no second look could be had: the first one stands
-            return
-        if report is None or report.verdict in ("broken", "timed_out", "crashed"):
-            return
-        green = {test.id for test in report.tests if test.outcome == "passed"}
-        if self.red <= green:
-            names = ", ".join(sorted(self.red))
-            raise _EndError(
-                "broken_test",
-                f"Flaky: red and then green on the same code, today's: {names}. Its pass tells "
-                f"nothing about {self.task.label}. Name another test, or mend this one.",
-            )
-
-    def tell_isolation(self) -> None:
-        """Say once where tests are isolated less than usual; known after the first run."""
-        if self.verifier.note and not self.told:
-            self.told = True
-            self.observe(Stage("isolation", detail=self.verifier.note))
 
     def open_conversation(self, failure: str) -> None:
         self.tests = test_source(
@@ -294,7 +192,7 @@ class _Job:
     def request(self, turn: int) -> Request:
         self.observe(self.generating(turn))
         if turn == 1:
-            self.run_baseline_again()
+            self.today.look_again()
         self.standby = asyncio.create_task(
             self.verifier.prepare(self.trials.files), name="oci-lsp standby"
         )
@@ -326,7 +224,6 @@ class _Job:
         repeated = await asyncio.to_thread(self.trials.seen, reply.text)
         stage = Stage("testing", number, self.attempts_allowed(), turn)
         trial = await self.trials.examine(reply.text, stage)
-        self.tell_isolation()
         if repeated:
             self.repeats += 1
         else:
@@ -354,13 +251,13 @@ class _Job:
     def generating(self, turn: int) -> Stage:
         """What the model works on: the next attempt; says how many replies were no new ones."""
         of = self.attempts_allowed()
-        repeated = f"{_count(self.repeats, 'repeat')} not run" if self.repeats else ""
+        repeated = f"{counted(self.repeats, 'repeat')} not run" if self.repeats else ""
         return Stage("generating", min(len(self.attempts) + 1, of), of, turn, repeated)
 
     def limit(self) -> tuple[Limit, str] | None:
         """The limit that is reached, and in words."""
         if len(self.attempts) >= self.limits.attempts:
-            return "attempts", _count(self.limits.attempts, "attempt")
+            return "attempts", counted(self.limits.attempts, "attempt")
         if self.tokens >= self.limits.tokens:
             return "tokens", f"{self.limits.tokens} tokens"
         return None
@@ -388,14 +285,14 @@ class _Job:
         message += f" on attempt {len(self.attempts)}."
         if self.task.diagnostics:
             message += " The diagnostic itself was not checked."
-        message = " ".join((message + self.left_out, *self.trials.notes))
+        message = " ".join((message + self.today.left_out, *self.trials.notes))
         return self.result("passed", message, text=trial.text)
 
     def what_passed(self) -> str:
         labels = self.trials.labels
         # A snippet may hold many asserts or examples: it is no "1 test".
         one_snippet = len(labels) == 1 and self.trials.selection.snippets
-        return labels[0] if one_snippet else _count(len(labels), "test")
+        return labels[0] if one_snippet else counted(len(labels), "test")
 
     def failed(self, limit: Limit, words: str) -> Result:
         return self.result("failed", self.summary(words), limit=limit)
@@ -405,9 +302,9 @@ class _Job:
         if not self.attempts:
             return f"{message}."
         best = max(self.attempts, key=lambda attempt: _rank(attempt.verdict, attempt.passed_tests))
-        made = _count(len(self.attempts), "attempt")
+        made = counted(len(self.attempts), "attempt")
         if self.repeats:
-            made += f", {_count(self.repeats, 'repeat')} not run again"
+            made += f", {counted(self.repeats, 'repeat')} not run again"
         return f"{message} ({made}). The best one: {best.summary}"
 
     def result(
@@ -431,17 +328,14 @@ class _Job:
 
     async def close(self) -> None:
         """Stop what the job started and nobody awaits any more."""
-        mine = [task for task in (self.standby, self.again) if task is not None]
-        for task in mine:
-            task.cancel()
-        await asyncio.gather(*mine, self.surroundings.close(), return_exceptions=True)
+        ending: list[Awaitable[None]] = [self.today.close(), self.surroundings.close()]
+        if self.standby is not None:
+            self.standby.cancel()
+            ending.append(self.standby)
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
 def _rank(verdict: Verdict, passed_tests: int) -> tuple[int, int]:
     """Nearer to right ranks higher: one that ran before one that could not, then tests passed."""
     ran = {"rejected": 0, "crashed": 1, "timed_out": 1, "vacuous": 1}.get(verdict, 2)
     return ran, passed_tests
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -67,6 +67,7 @@ class Trials:
         self._seen: dict[str, Trial] = {}
         self._spliced: dict[str, Spliced | RejectedReplyError] = {}
         self._today: Run | None = None
+        self._told = False
 
     @property
     def selection(self) -> Selection:
@@ -159,13 +160,21 @@ class Trials:
 
     async def _on_today(self, run: Run) -> Report:
         self._today = run
-        report = await self._verifier.run(run)
+        report = await self._run(run)
         self._runs.took(report, today=True)
         return report
 
     async def baseline_again(self) -> Report | None:
         """The same run as the baseline's once more: a test that differs is flaky."""
-        return None if self._today is None else await self._verifier.run(self._today)
+        return None if self._today is None else await self._run(self._today)
+
+    async def _run(self, run: Run) -> Report:
+        """Run tests; say once where they are isolated less than usual, known after the first."""
+        report = await self._verifier.run(run)
+        if self._verifier.note and not self._told:
+            self._told = True
+            self._observe(Stage("isolation", detail=self._verifier.note))
+        return report
 
     def seen(self, reply: str) -> bool:
         """Whether this reply's code was tried before."""
@@ -212,7 +221,7 @@ class Trials:
 
     async def _test(self, spliced: Spliced, stage: Stage) -> Trial:
         started = time.monotonic()
-        report = await self._verifier.run(self._runs.candidate(spliced))
+        report = await self._run(self._runs.candidate(spliced))
         self._runs.took(report, today=False)
         verdict: Verdict = "failed" if report.verdict == "broken" else report.verdict
         summary, feedback = report.summary, report.feedback
