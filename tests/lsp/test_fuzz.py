@@ -16,15 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.lsp.fuzzing import (
-    Model,
-    Move,
-    answering,
-    job_scripts,
-    moves,
-    replies,
-    scripts,
-)
+from tests.lsp.fuzz_moves import Move, job_scripts, moves, replies, scripts
+from tests.lsp.fuzzing import Model, answering
 from tests.lsp.wire import Wire
 from tests.projects import BUGGY, RIGHT, TEST, fenced, write
 from tests.scripted_engine import Reply, ScriptedEngine

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from oci_lsp.source.context import Location, context
-from oci_lsp.source.functions import parse
+from oci_lsp.source.functions import Function, parse
 from oci_lsp.source.inference import Inference, questions
 from oci_lsp.source.project import Project
 
@@ -57,25 +57,35 @@ def bank(tmp_path: Path) -> Path:
     return root
 
 
-async def test_the_class_of_an_untyped_local_name_is_found_and_shown(bank):
-    project, path = Project(bank), bank / "bank" / "pay.py"
+def desk(bank: Path) -> tuple[Project, Path, Function]:
+    """The project, a file of it, and the function in it that is asked about."""
     target = parse(PAY).named("Desk.may_pay")
     assert target is not None
+    return Project(bank), bank / "bank" / "pay.py", target
+
+
+async def inferred(bank: Path) -> tuple[Location, ...]:
+    """What a worker finds."""
+    project, path, target = desk(bank)
     inference = Inference()
     async with asyncio.timeout(60):
         await inference.run(project, questions(project, path, target), path)
+    return inference.found
+
+
+async def test_the_class_of_an_untyped_local_name_is_found_and_shown(bank):
+    project, path, target = desk(bank)
+    found = await inferred(bank)
     accounts = bank / "bank" / "accounts.py"
-    assert Location(accounts, "Account") in inference.found
+    assert Location(accounts, "Account") in found
     without = context(project, path, target, tokens=1000).text
-    with_it = context(project, path, target, tokens=1000, inferred=inference.found).text
+    with_it = context(project, path, target, tokens=1000, inferred=found).text
     assert "spendable" not in without
     assert "def spendable(self)" in with_it
 
 
 async def test_a_cancelled_inference_leaves_no_process(bank):
-    project, path = Project(bank), bank / "bank" / "pay.py"
-    target = parse(PAY).named("Desk.may_pay")
-    assert target is not None
+    project, path, target = desk(bank)
     before = {child.pid for child in psutil.Process().children()}
     running = asyncio.create_task(Inference().run(project, questions(project, path, target), path))
     while not {child.pid for child in psutil.Process().children()} - before:
@@ -86,17 +96,11 @@ async def test_a_cancelled_inference_leaves_no_process(bank):
 
 
 async def test_nothing_of_the_project_is_executed(bank):
-    trap = "open('/tmp/oci-inference-trap', 'w')\n"
+    trap = f"open({str(bank / 'trap')!r}, 'w')\n"
     for name in ("sitecustomize.py", "jedi.py", "json.py", "conftest.py", "bank/__init__.py"):
-        (bank / name).write_text(trap.replace("/tmp", str(bank)))
-    project, path = Project(bank), bank / "bank" / "pay.py"
-    target = parse(PAY).named("Desk.may_pay")
-    assert target is not None
-    inference = Inference()
-    async with asyncio.timeout(60):
-        await inference.run(project, questions(project, path, target), path)
-    assert inference.found
-    assert not (bank / "oci-inference-trap").exists()
+        (bank / name).write_text(trap)
+    assert await inferred(bank)
+    assert not (bank / "trap").exists()
 
 
 OWNER = """\
