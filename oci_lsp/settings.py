@@ -124,6 +124,14 @@ class Settings:
     verify: VerifySettings = field(default_factory=VerifySettings)
     refine: RefineSettings = field(default_factory=RefineSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
+    apply: Literal["auto", "confirm", "preview"] = _doc(
+        "A passed edit: made at once, after a question, or after the editor's own preview", "auto"
+    )
+    code_lens: Literal["auto", "on", "off"] = _doc(
+        "Links above functions whose test is known; `auto`: not where the editor has a test view",
+        "auto",
+    )
+    diagnostics: bool = _doc("Show a test that failed at its assert and in the function", True)
 
 
 # A repository that could set these could weaken its reader's safety, or delete what is not its own:
@@ -156,7 +164,7 @@ def _camel(name: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """One setting: its dotted name (`verify.memoryMb`) and its field."""
+    """One setting: its dotted name (`verify.memoryMb`) and its field; `section` may be ""."""
 
     name: str
     section: str
@@ -171,25 +179,44 @@ class Key:
 def keys() -> dict[str, Key]:
     """Every setting by its dotted, camel-case name, in the order of the tree."""
     found: dict[str, Key] = {}
-    for section, section_type in typing.get_type_hints(Settings).items():
-        hints = typing.get_type_hints(section_type)
-        defaults = section_type()
-        for item in dataclasses.fields(section_type):
-            name = f"{_camel(section)}.{_camel(item.name)}"
-            found[name] = Key(
-                name=name,
-                section=section,
-                attribute=item.name,
-                type=hints[item.name],
-                default=getattr(defaults, item.name),
-                doc=item.metadata["doc"],
-                low=item.metadata["low"],
-                high=item.metadata["high"],
-            )
+    for item in dataclasses.fields(Settings):
+        if "doc" in item.metadata:
+            found |= _keys_of("", Settings, [item])
+        else:
+            section_type = typing.get_type_hints(Settings)[item.name]
+            found |= _keys_of(item.name, section_type, dataclasses.fields(section_type))
     return found
 
 
+def _keys_of(
+    section: str, owner: type[Any], fields: Iterable[dataclasses.Field[Any]]
+) -> dict[str, Key]:
+    hints, defaults = typing.get_type_hints(owner), owner()
+    found = {}
+    for item in fields:
+        name = ".".join(_camel(part) for part in (section, item.name) if part)
+        found[name] = Key(
+            name=name,
+            section=section,
+            attribute=item.name,
+            type=hints[item.name],
+            default=getattr(defaults, item.name),
+            doc=item.metadata["doc"],
+            low=item.metadata["low"],
+            high=item.metadata["high"],
+        )
+    return found
+
+
+def value_of(settings: Settings, key: Key) -> Any:
+    """What a key is set to."""
+    owner = getattr(settings, key.section) if key.section else settings
+    return getattr(owner, key.attribute)
+
+
 def _replaced(base: Settings, key: Key, value: Any) -> Settings:
+    if not key.section:
+        return dataclasses.replace(base, **{key.attribute: value})
     section = dataclasses.replace(getattr(base, key.section), **{key.attribute: value})
     return dataclasses.replace(base, **{key.section: section})
 
@@ -336,11 +363,12 @@ def _parse(key: Key, text: str) -> Any:
         return text
 
 
-def as_tree(settings: Settings) -> dict[str, dict[str, Any]]:
+def as_tree(settings: Settings) -> dict[str, Any]:
     """The settings as editors write them: nested objects with camel-case keys."""
-    tree: dict[str, dict[str, Any]] = {}
+    tree: dict[str, Any] = {}
     for key in keys().values():
-        value = getattr(getattr(settings, key.section), key.attribute)
-        section, _, leaf = key.name.partition(".")
-        tree.setdefault(section, {})[leaf] = list(value) if isinstance(value, tuple) else value
+        value = value_of(settings, key)
+        *section, leaf = key.name.split(".")
+        place = tree.setdefault(section[0], {}) if section else tree
+        place[leaf] = list(value) if isinstance(value, tuple) else value
     return tree
