@@ -167,7 +167,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "doctor":
         from oci_lsp.terminal import doctor
 
-        return doctor.run(options.assignments, as_json=options.json, trusted=options.trust)
+        return doctor.run(options)
     settings = from_command_line(Settings(), options.assignments)
     if options.command == "demo":
         from oci_lsp.demo import play
