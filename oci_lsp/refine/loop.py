@@ -130,7 +130,8 @@ class _Job:
     async def run(self) -> Result:
         # Reading a project and a long file takes its time: whoever shares this thread goes on.
         await asyncio.to_thread(self.today.check_source)
-        await asyncio.to_thread(self.select_tests)
+        await asyncio.to_thread(self.today.select_tests)
+        self.name = wanted_name(self.task, self.trials.selection)
         self.surroundings.start(self.trials.selection)
         failure = await self.today.failure()
         await self.surroundings.ready()
@@ -151,17 +152,6 @@ class _Job:
             if reached := self.limit():
                 return self.failed(*reached)
         return self.failed("turns", counted(self.limits.turns, "turn"))
-
-    def select_tests(self) -> None:
-        selection = self.trials.select()
-        self.name = wanted_name(self.task, selection)
-        if selection.empty:
-            raise EndError(
-                "no_test",
-                f"There is no test for {self.task.label}. Name one (`--test NODEID`, or a line "
-                "`# test: NODEID` above the function), or write an example (`>>> call`, "
-                "`assert ...`) in its docstring or in the comment above it.",
-            )
 
     def open_conversation(self, failure: str) -> None:
         self.tests = test_source(

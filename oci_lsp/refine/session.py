@@ -13,6 +13,7 @@ from typing import Self
 from oci_lsp import history
 from oci_lsp.engine import lifecycle
 from oci_lsp.engine.client import EngineClient
+from oci_lsp.refine.check import check
 from oci_lsp.refine.loop import refine
 from oci_lsp.refine.task import Observer, Result, Stage, Task
 from oci_lsp.refine.transcript import records
@@ -59,6 +60,14 @@ class Session:
     def new_job_id(self) -> str:
         """An identifier that is unique across sessions."""
         return uuid.uuid4().hex[:12]
+
+    async def check(self, task: Task, observe: Observer) -> Result:
+        """Run the test of a function on today's code; no model, no transcript.
+
+        Raises:
+            asyncio.CancelledError: the caller cancelled.
+        """
+        return await check(task, self._verifier, self.settings, observe)
 
     async def run(self, task: Task, observe: Observer, job_id: str) -> Result:
         """Run one job and keep its transcript.

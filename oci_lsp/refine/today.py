@@ -54,6 +54,16 @@ class Today:
                 f"{self.task.label}. No test can run until it is mended.",
             )
 
+    def select_tests(self) -> None:
+        """There is a test."""
+        if self.trials.select().empty:
+            raise EndError(
+                "no_test",
+                f"There is no test for {self.task.label}. Name one (`--test NODEID`, or a line "
+                "`# test: NODEID` above the function), or write an example (`>>> call`, "
+                "`assert ...`) in its docstring or in the comment above it.",
+            )
+
     async def failure(self) -> str:
         """How the test fails on today's code; "" where it does not or there is no code yet."""
         self.observe(Stage("baseline"))

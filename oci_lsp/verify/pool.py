@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +13,11 @@ from typing import Any, Literal, Self
 
 from oci_lsp.errors import SandboxError
 from oci_lsp.settings import VerifySettings
-from oci_lsp.verify import confirm, feedback, hints, interpreter, isolation, layer, wire
+from oci_lsp.verify import confirm, hints, interpreter, isolation, layer, reporting, wire
 from oci_lsp.verify.isolation import Consent
 from oci_lsp.verify.kernel import Kernel, KernelGoneError, Plan
 from oci_lsp.verify.standby import Need, Standbys
-from oci_lsp.verify.verdict import Report, Run, TestResult
+from oci_lsp.verify.verdict import Report, Run
 
 
 class Verifier:
@@ -118,7 +118,7 @@ class Verifier:
             judgement |= {"verdict": "passed", "summary": summary}
         if run.confirm and judgement["verdict"] == "passed":
             judgement = await confirm.confirmed(judgement, partial(self._attempt, run))
-        report = _report(judgement, time.perf_counter() - start)
+        report = reporting.report(judgement, run, self.root, time.perf_counter() - start)
         advice = "" if report.verdict == "passed" else self._hint(report)
         return dataclasses.replace(report, summary=f"{report.summary} {advice}".rstrip())
 
@@ -208,14 +208,3 @@ def _gone(error: KernelGoneError, run: Run) -> dict[str, Any]:
         "printed": "",
         "gone": True,
     }
-
-
-def _report(judgement: Mapping[str, Any], seconds: float) -> Report:
-    names = [field.name for field in dataclasses.fields(TestResult)]
-    tests = tuple(TestResult(**{name: test[name] for name in names}) for test in judgement["tests"])
-    summary, verdict = judgement["summary"], judgement["verdict"]
-    if verdict == "passed":
-        return Report("passed", tests, summary, "", seconds)
-    printed = judgement["printed"] if verdict in ("crashed", "broken") else ""
-    text = feedback.compose(summary, tests, printed)
-    return Report(verdict, tests, summary, text, seconds, tuple(judgement.get("flaky", ())))

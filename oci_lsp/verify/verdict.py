@@ -63,8 +63,19 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A line, counted from 0, of the file at an absolute path."""
+
+    path: Path
+    line: int
+
+
+@dataclass(frozen=True)
 class TestResult:
-    """One test's outcome; `message` is short and leads with the values, `details` has frames."""
+    """One test's outcome; `message` is short and leads with the values, `details` has frames.
+
+    `places` are those of the project that a failure's traceback passed, the outermost first.
+    """
 
     __test__ = False
 
@@ -74,6 +85,7 @@ class TestResult:
     message: str = ""
     details: str = ""
     output: str = ""
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)

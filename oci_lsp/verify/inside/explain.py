@@ -15,6 +15,7 @@ from .snippets import FRAME_PREFIX, MismatchError
 _VALUE = 200
 _MESSAGE = 900
 _DETAILS = 3000
+_PLACES = 20
 _FUNCTION = re.compile(r"<(?:function|class) '?([\w.]+)'?(?: at 0x[0-9a-f]+)?>(?=\()")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 
@@ -105,14 +106,21 @@ class Explainer:
     # -- failures --------------------------------------------------------------------------
 
     def failure(self, error: BaseException) -> Dict[str, Any]:
-        """`message`: call, actual and expected values; `details`: the user's frames."""
+        """`message`: call, actual and expected values; `details`: the user's frames.
+
+        `places`: those frames as pairs of a file and a line that counts from 1, outermost first.
+        """
         error, example = _of_doctest(error)
         frames = self._user_frames(error)
         try:
             message = self._message(error, frames, example)
         except Exception:  # a strange object in the user's frame must not cost the report
             message = self._exception_line(error)
-        return {"message": cut(message, _MESSAGE), "details": self._details(error, frames, message)}
+        return {
+            "message": cut(message, _MESSAGE),
+            "details": self._details(error, frames, message),
+            "places": [[self._relative(f.filename), f.line] for f in frames[:_PLACES]],
+        }
 
     def _user_frames(self, error: BaseException) -> List[_Frame]:
         walked = list(traceback.walk_tb(error.__traceback__))

@@ -203,6 +203,7 @@ def _empty(node_id: str, outcome: str, message: str) -> dict[str, Any]:
         "message": message,
         "details": "",
         "output": "",
+        "places": [],
         "cut": False,
     }
 
@@ -214,7 +215,8 @@ def _result(node_id: str, run: RunRecord, timeout: float) -> dict[str, Any]:
     for phase in phases:
         outcome = _phase_outcome(phase)
         if outcome != "passed":
-            result.update({key: phase[key] for key in ("message", "details", "output")})
+            told = ("message", "details", "output", "places")
+            result.update({key: phase[key] for key in told})
             result["outcome"] = outcome
             return result
     if any(phase["when"] == "teardown" for phase in phases) and any(

@@ -213,7 +213,7 @@ class Plugin:
         """Send each phase's outcome with an explanation of its failure."""
         outcome = yield
         report = outcome.get_result()
-        fields: Dict[str, Any] = {"message": "", "details": ""}
+        fields: Dict[str, Any] = {"message": "", "details": "", "places": []}
         self._failed = self._failed or report.failed
         if report.skipped and isinstance(report.longrepr, tuple):  # where and why
             reason = str(report.longrepr[2]).replace("Skipped: ", "skipped: ", 1)
