@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from oci_lsp.lsp.jobs import Finished
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
-
-_KEPT = 50
 
 
 async def show(server: Server, finished: Finished) -> str:
@@ -36,24 +33,11 @@ async def show(server: Server, finished: Finished) -> str:
 
 
 def _write(finished: Finished) -> Path:
-    from oci_lsp.paths import state_dir
-    from oci_lsp.refine.transcript import markdown
+    from oci_lsp.history import save_page
+    from oci_lsp.refine.transcript import Transcript, markdown
 
-    folder = state_dir() / "transcripts"
-    folder.mkdir(mode=0o700, exist_ok=True)
     task, result = finished.task, finished.result
-    text = f"# {result.outcome}\n\n{result.message}\n" if task is None else markdown(task, result)
-    path = folder / f"{finished.job_id}.md"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    for old in sorted(folder.glob("*.md"), key=_written)[:-_KEPT]:
-        old.unlink(missing_ok=True)
-    return path
-
-
-def _written(page: Path) -> float:
-    """When a page was written; another window, or another request, may have removed it."""
-    try:
-        return page.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+    if task is None:
+        return save_page(finished.job_id, f"# {result.outcome}\n\n{result.message}\n")
+    transcript = Transcript.of(finished.job_id, task, result, created=finished.ended)
+    return save_page(finished.job_id, markdown(transcript))
