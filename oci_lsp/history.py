@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from oci_lsp.errors import HistoryError
-from oci_lsp.paths import private_dir, state_dir
+from oci_lsp.paths import history_dir, pages_dir
 from oci_lsp.settings import HistorySettings
 
 Record = dict[str, Any]
 
 # All transcripts together; the newest stays whatever its size.
 _MOST_BYTES = 256 * 1024**2
-# Pages are made for one look; the transcript stays.
-_PAGES = 50
 _NAME = re.compile(r"\d{8}-\d{6}\.\d{6}-(?P<id>\w+)\.jsonl")
 # Writing one takes less than a second: an older one was left by a process that was killed.
 _ABANDONED_SECONDS = 60.0
@@ -73,11 +71,6 @@ class Entry:
         return {**vars(self), "file": str(self.file)}
 
 
-def folder() -> Path:
-    """Where transcripts lie."""
-    return private_dir(state_dir() / "history")
-
-
 def save(job_id: str, records: Iterable[Record], settings: HistorySettings) -> Path | None:
     """Write one job's records, and delete the oldest transcripts beyond the limits.
 
@@ -90,24 +83,10 @@ def save(job_id: str, records: Iterable[Record], settings: HistorySettings) -> P
     if not settings.enabled:
         return None
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
-    path = folder() / f"{stamp}-{job_id}.jsonl"
+    path = history_dir() / f"{stamp}-{job_id}.jsonl"
     # ASCII, so that half a surrogate pair is written and read like any other text.
     _write(path, (json.dumps(record) + "\n" for record in records))
     _prune(settings.keep)
-    return path
-
-
-def save_page(job_id: str, text: str) -> Path:
-    """Write a job's page for an editor to show, and delete the oldest pages beyond the limit.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written.
-        OciError: the folder cannot be had.
-    """
-    path = _pages() / f"{job_id}.md"
-    _write(path, [text])
-    for old in sorted(_pages().glob("*.md"), key=_written)[:-_PAGES]:
-        old.unlink(missing_ok=True)
     return path
 
 
@@ -171,7 +150,7 @@ def clear() -> int:
         HistoryError: one could not be deleted.
     """
     transcripts = _files()
-    for path in (*transcripts, *_partials(), *_pages().glob("*.md")):
+    for path in (*transcripts, *_partials(), *pages_dir().iterdir()):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -179,19 +158,15 @@ def clear() -> int:
     return len(transcripts)
 
 
-def _pages() -> Path:
-    return private_dir(state_dir() / "transcripts")
-
-
 def _files() -> list[Path]:
     """Our transcripts, the newest first; whatever else lies there is left alone."""
-    named = (path for path in folder().iterdir() if _NAME.fullmatch(path.name))
+    named = (path for path in history_dir().iterdir() if _NAME.fullmatch(path.name))
     return sorted((path for path in named if path.is_file()), reverse=True)
 
 
 def _partials() -> list[Path]:
     """Files that are being written, or were when their process was killed."""
-    return [*folder().glob("*.partial"), *_pages().glob("*.partial")]
+    return list(history_dir().glob("*.partial"))
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:

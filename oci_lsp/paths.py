@@ -13,7 +13,7 @@ APP = "oci-lsp"
 _ADVICE = "Set OCI_LSP_CACHE_DIR, OCI_LSP_STATE_DIR or OCI_LSP_RUNTIME_DIR to a folder of yours."
 
 
-def private_dir(path: Path) -> Path:
+def _private(path: Path) -> Path:
     """The folder, made if need be, open to its owner only.
 
     Raises:
@@ -33,16 +33,26 @@ def private_dir(path: Path) -> Path:
 
 def cache_dir() -> Path:
     """Model weights and downloads; safe to delete. `OCI_LSP_CACHE_DIR` overrides."""
-    return private_dir(
+    return _private(
         Path(os.environ.get("OCI_LSP_CACHE_DIR") or platformdirs.user_cache_path(APP)).expanduser()
     )
 
 
 def state_dir() -> Path:
     """Transcripts and logs. `OCI_LSP_STATE_DIR` overrides."""
-    return private_dir(
+    return _private(
         Path(os.environ.get("OCI_LSP_STATE_DIR") or platformdirs.user_state_path(APP)).expanduser()
     )
+
+
+def history_dir() -> Path:
+    """Transcripts of jobs."""
+    return _private(state_dir() / "history")
+
+
+def pages_dir() -> Path:
+    """Texts of ours that an editor shows."""
+    return _private(state_dir() / "transcripts")
 
 
 def runtime_dir() -> Path:
@@ -51,11 +61,11 @@ def runtime_dir() -> Path:
     `OCI_LSP_RUNTIME_DIR` overrides; else `$XDG_RUNTIME_DIR`, else a folder of this user's in /tmp.
     """
     if override := os.environ.get("OCI_LSP_RUNTIME_DIR"):
-        return private_dir(Path(override).expanduser())
+        return _private(Path(override).expanduser())
     xdg = os.environ.get("XDG_RUNTIME_DIR", "")
     if xdg and os.access(xdg, os.W_OK):
-        return private_dir(Path(xdg) / APP)
+        return _private(Path(xdg) / APP)
     path = Path(f"/tmp/{APP}-{os.getuid()}")  # noqa: S108 - its owner is checked
     if path.is_symlink():
         raise OciError(f"{path} is a link, which anybody could have put there", _ADVICE)
-    return private_dir(path)
+    return _private(path)

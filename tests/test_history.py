@@ -10,6 +10,7 @@ import pytest
 
 from oci_lsp import history
 from oci_lsp.errors import HistoryError
+from oci_lsp.paths import history_dir, pages_dir
 from oci_lsp.settings import HistorySettings
 
 
@@ -39,7 +40,7 @@ def test_a_transcript_is_private_and_comes_back_as_it_was():
 
 
 def test_a_folder_that_was_open_to_others_is_closed():
-    place = history.folder()
+    place = history_dir()
     place.chmod(0o755)
     keep("a1")
     assert mode(place) == 0o700
@@ -67,7 +68,7 @@ def test_off_keeps_nothing():
 
 
 def test_what_a_killed_process_left_half_written_is_swept_later():
-    old, young = (history.folder() / f"{name}.jsonl.partial" for name in ("old", "young"))
+    old, young = (history_dir() / f"{name}.jsonl.partial" for name in ("old", "young"))
     for path in (old, young):
         path.write_text('{"type": "job"')
     os.utime(old, (time.time() - 3600,) * 2)
@@ -83,7 +84,7 @@ def test_records_that_cannot_be_made_leave_nothing():
 
     with pytest.raises(OSError, match="No space"):
         history.save("a1", broken(), HistorySettings())
-    assert list(history.folder().iterdir()) == []
+    assert list(history_dir().iterdir()) == []
 
 
 def test_broken_lines_are_left_out():
@@ -113,7 +114,7 @@ def test_strange_values_in_a_first_line_do_not_stop_the_list():
 
 
 def test_what_is_not_ours_is_neither_listed_nor_deleted():
-    other = history.folder() / "notes.jsonl"
+    other = history_dir() / "notes.jsonl"
     other.write_text('{"type": "job"}\n')
     keep("a1", most=1)
     assert ids() == ["a1"]
@@ -153,19 +154,7 @@ def test_with_no_job_yet_it_is_said_how_one_is_recorded():
 def test_clear_takes_transcripts_pages_and_half_written_ones():
     keep("a1")
     keep("b2")
-    page = history.save_page("a1", "# half an emoji \ud83d\n")
-    assert mode(page) == 0o600
-    assert page.read_text() == "# half an emoji \\ud83d\n"
-    (history.folder() / "c3.jsonl.partial").write_text("secret")
+    (pages_dir() / "a1.md").write_text("secret")
+    (history_dir() / "c3.jsonl.partial").write_text("secret")
     assert history.clear() == 2
-    assert [path for path in history.folder().parent.rglob("*") if path.is_file()] == []
-
-
-def test_only_the_last_pages_are_kept():
-    for number in range(55):
-        os.utime(history.save_page(f"p{number}", "x"), (number, number))
-    last = history.save_page("last", "x")
-    pages = {page.name for page in last.parent.iterdir()}
-    assert len(pages) == 50
-    assert "last.md" in pages
-    assert "p0.md" not in pages
+    assert [path for path in history_dir().parent.rglob("*") if path.is_file()] == []

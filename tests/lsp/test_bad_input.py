@@ -154,19 +154,6 @@ async def test_wrong_settings_are_told_once_and_defaults_used(tmp_path):
     assert sum("Unknown setting verify.colour" in m for m in ed.messages) == 1
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-async def test_guarded_keys_of_a_repository_count_in_a_trusted_workspace_only(tmp_path, trusted):
-    key = '[tool.oci-lsp]\nverify.interpreter = "/nowhere/python"\n'
-    root = write(tmp_path, {"calc.py": BUGGY, "pyproject.toml": key})
-    options = {"trusted": True} if trusted else {}
-    with ScriptedEngine([fenced(RIGHT)]) as engine:
-        async with editor(root, engine.url, options=options) as ed:
-            ed.open("calc.py")
-            end = await ed.job("fixFunction", "calc.py", "add", tests=["assert add(2, 3) == 5"])
-    ignored = any("verify.interpreter from pyproject.toml is ignored" in m for m in ed.messages)
-    assert (end["outcome"], ignored) == (("error", False) if trusted else ("passed", True))
-
-
 async def test_settings_that_the_client_is_asked_for_and_that_change(tmp_path):
     root = calc(tmp_path)
     with ScriptedEngine([fenced(BUGGY + "\n")] * 9) as engine:
