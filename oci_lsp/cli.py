@@ -85,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     stop = actions.add_parser("stop", help="end it and free its memory")
     status = actions.add_parser("status", help="what it does")
 
+    trust = commands.add_parser("trust", help="let an editor run the code of a folder")
+    trust.add_argument("folder", nargs="?", metavar="FOLDER", help="without one: list them")
+    trust.add_argument("--revoke", action="store_true", help="take it back")
+
     listed = commands.add_parser(
         "settings",
         help="every setting: its value in this project, where that comes from, its meaning",
@@ -164,6 +168,10 @@ def _run(options: argparse.Namespace) -> int:
         from oci_lsp.terminal import jobs
 
         return jobs.run(options)
+    if options.command == "trust":
+        from oci_lsp.terminal import trust
+
+        return trust.run(options)
     if options.command == "doctor":
         from oci_lsp.terminal import doctor
 
