@@ -12,7 +12,7 @@ import pytest
 import oci_lsp
 
 PACKAGE = Path(oci_lsp.__file__).parent
-BASE = {"errors", "settings", "paths"}
+BASE = {"errors", "settings", "schema", "paths"}
 # What a layer may import of ours, besides the base and itself.
 ALLOWED = {
     "source": set(),

@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING
 
 from oci_lsp.errors import OciError
 from oci_lsp.lsp.anchor import own_text
-from oci_lsp.lsp.applying import apply
+from oci_lsp.lsp.applying import apply, declined
+from oci_lsp.lsp.consent import require_trust
+from oci_lsp.lsp.deciding import previews, wanted
+from oci_lsp.lsp.documents import Document
+from oci_lsp.lsp.failures import Ran
 from oci_lsp.lsp.jobs import Finished
 from oci_lsp.lsp.progress import JobProgress
 from oci_lsp.lsp.targets import Key, key_of
 from oci_lsp.lsp.tasks import Order, build, file_of
-from oci_lsp.refine.task import Attempt, Attempted, Event, Result, Stage, Task
+from oci_lsp.lsp.telling import Telling
+from oci_lsp.refine.task import Attempt, Attempted, Baseline, Event, Result, Stage, Task
+from oci_lsp.settings import Settings
 from oci_lsp.source.functions import CommentBlock, Function, parse
+from oci_lsp.verify.verdict import Report
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -38,7 +45,10 @@ class Job:
         self._task: Task | None = None
         self._attempts: list[Attempt] = []
         self._applying = False
+        self._today: Report | None = None
+        self._telling = Telling(server, job_id, order.label)
         verb = "writing" if order.kind == "generate" else "fixing"
+        verb = "testing" if order.run_only else verb
         self._progress = JobProgress(server, job_id, f"oci-lsp: {verb} {order.label}", self.cancel)
 
     def begin(self) -> None:
@@ -50,14 +60,17 @@ class Job:
         if self.asyncio_task and not self._applying:
             self.asyncio_task.cancel()
 
-    async def run(self) -> Finished:
+    async def run(self, slots: asyncio.Semaphore) -> Finished:
         """Do the work; every failure becomes an outcome.
+
+        Args:
+            slots: one is held while kernels and the model work, none while the user is asked.
 
         Raises:
             asyncio.CancelledError: the job was cancelled.
         """
         try:
-            result = await self._work()
+            result = await self._work(slots)
         except OciError as error:
             result = self._ended(Result("error", str(error)))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, not hang it
@@ -72,26 +85,55 @@ class Job:
         text, key = self._final(result)
         return Finished(self.id, self._task, result, text, key)
 
-    async def _work(self) -> Result:
+    async def _work(self, slots: asyncio.Semaphore) -> Result:
         server, order = self._server, self.order
         path = file_of(order.document)
         folder, folder_uri = server.configuration.folder_of(path)
-        task = await asyncio.to_thread(build, order, path, folder, tuple(server.documents))
+        buffers = tuple(server.documents)
+        task = await asyncio.to_thread(build, order, path, folder, buffers)
         self._task = task
-        settings = await server.configuration.settings(task.root, folder_uri)
-        async with server.jobs.sessions.lease(task.root, settings) as session:
-            result = await session.run(task, self._observe, self.id)
-            if result.outcome == "passed":
-                self._applying = True
-                self._report("applying the edit")
-                result = await apply(server, order.document.uri, task, result)
+        await require_trust(server, folder or task.root)
+        async with slots:
+            settings = await server.configuration.settings(task.root, folder_uri)
+            async with server.jobs.sessions.lease(task.root, settings) as session:
+                if order.run_only:
+                    result = await session.check(task, self._observe)
+                else:
+                    result = await session.run(task, self._observe, self.id)
+        if result.outcome == "passed":
+            result = await self._put_in(task, result, settings)
+        await self._show_failures(task, result, buffers, settings)
         return result
 
+    async def _put_in(self, task: Task, result: Result, settings: Settings) -> Result:
+        server = self._server
+        self._report("waiting for your answer")
+        if not await wanted(server, settings, self.id, result):
+            return declined(task, result, "you did not want it")
+        self._applying = True
+        self._report("applying the edit")
+        preview = previews(server, settings)
+        return await apply(server, self.order.document.uri, task, result, preview=preview)
+
+    async def _show_failures(
+        self, task: Task, result: Result, buffers: tuple[Document, ...], settings: Settings
+    ) -> None:
+        """Show what fails on the text as it is, or no longer show what does not."""
+        failures = self._server.failures
+        if result.outcome in ("passed", "already_passing"):
+            failures.clear(self.key)
+        elif self._today is not None and result.outcome in ("failed", "cancelled"):
+            ran = Ran(self.key, self.order.document, task, self._today, buffers)
+            await failures.show(ran, publish=settings.diagnostics)
+
     def _observe(self, event: Event) -> None:
+        self._telling.event(event)
         if isinstance(event, Stage):
             self._report(str(event))
         elif isinstance(event, Attempted):
             self._attempts.append(event.attempt)
+        elif isinstance(event, Baseline):
+            self._today = event.report
 
     def _report(self, stage: str) -> None:
         self.stage = stage

@@ -99,8 +99,9 @@ class Task:
 class Attempt:
     """One candidate and what became of it; `turn` and `number` count from 1.
 
-    The token counts are None where the engine did not tell before the stream was closed. `green`
-    are the ids of the tests that passed.
+    `code` is what was put into the file, `reply` the whole of what the model wrote. The token
+    counts are None where the engine did not tell before the stream was closed. `green` are the ids
+    of the tests that passed.
     """
 
     turn: int
@@ -114,6 +115,7 @@ class Attempt:
     prompt_tokens: int | None
     completion_tokens: int | None
     green: tuple[str, ...] = ()
+    reply: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The figures that `--json` prints."""

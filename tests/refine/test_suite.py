@@ -8,7 +8,7 @@ import pytest
 
 from oci_lsp.refine.session import Session
 from oci_lsp.refine.suite import SuiteResult, fix_failing
-from oci_lsp.refine.task import Attempted, Stage, Suspected
+from oci_lsp.refine.task import Attempted, Event, Stage, Suspected
 from tests.projects import calc, fenced, settings, write
 from tests.scripted_engine import Reply, ScriptedEngine
 
@@ -70,7 +70,7 @@ def three_modules(root):
 
 async def test_the_culprit_that_no_test_names_is_found_by_what_the_failing_test_entered(tmp_path):
     root = three_modules(tmp_path)
-    events = []
+    events: list[Event] = []
     with ScriptedEngine([reply(RATE, to="return 1\n")]) as engine:
         result = await fix(root, engine, events.append)
     assert result.whole.outcome == "passed", result.whole.message
