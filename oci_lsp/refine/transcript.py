@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from oci_lsp import __version__
 from oci_lsp.errors import HistoryError
-from oci_lsp.history import Record
+from oci_lsp.history import Record, is_time
 from oci_lsp.refine.task import Attempt, Diagnostic, Kind, Message, Result, Task
 from oci_lsp.settings import Settings, keys, value_of
 from oci_lsp.source.functions import CommentBlock, Function, parse
@@ -117,7 +117,7 @@ class Transcript:
             )
             return cls(
                 id=job["id"],
-                created=float(job["created"]),
+                created=job["created"] if is_time(job["created"]) else 0.0,
                 versions=dict(job["versions"]),
                 root=Path(job["root"]),
                 path=Path(job["path"]),
