@@ -157,13 +157,17 @@ class Result:
 
 @dataclass(frozen=True)
 class Stage:
-    """The job entered a stage; `attempt` counts from 1, 0 before the first."""
+    """The job entered a stage; `attempt` counts from 1, 0 before the first.
+
+    `fraction` is how much of it is done (0..1), where that is known.
+    """
 
     name: Literal["baseline", "isolation", "engine", "generating", "testing", "regressions"]
     attempt: int = 0
     of: int = 0
     turn: int = 0
     detail: str = ""
+    fraction: float | None = None
 
     def __str__(self) -> str:
         words = {
@@ -175,15 +179,20 @@ class Stage:
             "regressions": "running the other tests",
         }
         head = f"attempt {self.attempt}/{self.of}: " if self.attempt else ""
-        return head + words[self.name] + (f" ({self.detail})" if self.detail else "")
+        share = "" if self.fraction is None else f" {self.fraction:.0%}"
+        return head + words[self.name] + (f" ({self.detail}{share})" if self.detail else "")
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of a candidate's text as it comes; `index` is 0-based within the turn."""
+    """A piece of a candidate's text as it comes; `index` is 0-based within the turn.
+
+    The last one of a candidate that was written to its end is marked, and may be empty.
+    """
 
     index: int
     text: str
+    last: bool = False
 
 
 @dataclass(frozen=True)
