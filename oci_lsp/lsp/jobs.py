@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from oci_lsp.errors import OciError, TargetError
@@ -39,6 +40,8 @@ class Finished:
     """The function's own text when the job ended, which its conversation speaks of."""
     key: Key | None = None
     """Names the target as it was when the job ended; None where there was none."""
+    ended: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
 
 
 class Jobs:

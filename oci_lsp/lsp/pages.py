@@ -40,13 +40,13 @@ class Pages:
 
 
 def _write(name: str, text: str) -> Path:
-    from oci_lsp.paths import state_dir
+    from oci_lsp.paths import pages_dir
 
-    folder = state_dir() / "transcripts"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = pages_dir()
     path = folder / name
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        # A model may write half an emoji, which is no UTF-8.
+        file.write(text.encode("utf-8", "backslashreplace"))
     for old in sorted(folder.iterdir(), key=_written)[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path

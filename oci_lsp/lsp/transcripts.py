@@ -18,7 +18,9 @@ async def show(server: Server, finished: Finished) -> str:
 
 
 def _page(finished: Finished) -> str:
-    from oci_lsp.refine.transcript import markdown
+    from oci_lsp.refine.transcript import Transcript, markdown
 
     task, result = finished.task, finished.result
-    return f"# {result.outcome}\n\n{result.message}\n" if task is None else markdown(task, result)
+    if task is None:
+        return f"# {result.outcome}\n\n{result.message}\n"
+    return markdown(Transcript.of(finished.job_id, task, result, created=finished.ended))

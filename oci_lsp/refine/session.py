@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +13,14 @@ from typing import Self
 from oci_lsp import history
 from oci_lsp.engine import lifecycle
 from oci_lsp.engine.client import EngineClient
+from oci_lsp.errors import OciError
 from oci_lsp.refine.check import check
 from oci_lsp.refine.loop import refine
 from oci_lsp.refine.task import Observer, Result, Stage, Task
-from oci_lsp.refine.transcript import records
+from oci_lsp.refine.transcript import Transcript
 from oci_lsp.settings import Settings
 from oci_lsp.verify.pool import Verifier
+from oci_lsp.verify.verdict import Report, Run
 
 Consent = Callable[[str], Awaitable[bool]]
 
@@ -69,6 +71,15 @@ class Session:
         """
         return await check(task, self._verifier, self.settings, observe)
 
+    async def run_suite(self, files: Mapping[Path, str]) -> Report:
+        """Run the project's whole test suite; `files` are texts by path that count unsaved.
+
+        Raises:
+            OciError: the kernel could not be started.
+        """
+        seconds = self.settings.refine.suite_seconds
+        return await self._verifier.run(Run(files=files, suite=True, timeout=seconds))
+
     async def run(self, task: Task, observe: Observer, job_id: str) -> Result:
         """Run one job and keep its transcript.
 
@@ -81,10 +92,11 @@ class Session:
 
         def finished(result: Result) -> None:
             try:
-                history.save(job_id, records(job_id, task, result), self.settings.history)
-            except (OSError, ValueError) as error:
-                # A full disk, or text that is no Unicode: the fix that has just passed must not be
-                # lost for it.
+                transcript = Transcript.of(job_id, task, result, self.settings)
+                history.save(job_id, transcript.records(), self.settings.history)
+            except (OSError, OciError) as error:
+                # A full disk, a folder that is no longer ours: the fix that has just passed must
+                # not be lost for it.
                 _log.warning("The transcript could not be written: %s", error)
 
         async with AsyncExitStack() as stack:

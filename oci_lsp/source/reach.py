@@ -72,7 +72,7 @@ def _reached(
     binding: Binding, wanted: Wanted, names: frozenset[str], package: tuple[str, ...]
 ) -> tuple[set[str], set[str]]:
     """(words that then mean the function, names that then mean its class)."""
-    module = _absolute(binding.module, package)
+    module = absolute(binding.module, package)
     is_method = wanted.owner is not None
     if not binding.attribute:  # import pkg.mod [as m]: pkg.mod.f
         near = module in names or any(name.startswith(f"{module}.") for name in names)
@@ -94,7 +94,7 @@ def _reached(
     return ({wanted.word}, set()) if inside and is_method else (set(), set())
 
 
-def _absolute(module: str, package: tuple[str, ...]) -> str:
+def absolute(module: str, package: tuple[str, ...]) -> str:
     """A relative import's module, from the root of the project."""
     dots = len(module) - len(module.lstrip("."))
     if not dots:

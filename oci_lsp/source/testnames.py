@@ -36,6 +36,16 @@ def test_names(root: Path) -> Callable[[Path], bool]:
 test_names.__test__ = False  # type: ignore[attr-defined]
 
 
+def test_folders(root: Path) -> tuple[Path, ...]:
+    """The folders below `root` that the project's own pytest option `testpaths` names."""
+    words = _words(_options(root).get("testpaths"))
+    found = ((root / word).resolve() for word in words if not set(word) & set("*?["))
+    return tuple(path for path in found if path.is_relative_to(root) and path.suffix != ".py")
+
+
+test_folders.__test__ = False  # type: ignore[attr-defined]
+
+
 def _options(root: Path) -> dict[str, Any]:
     """pytest's options of the project: from the file that pytest would take."""
     for name, section in (("pytest.ini", "pytest"), (".pytest.ini", "pytest")):

@@ -73,7 +73,8 @@ class Progress:
             self._working.step(stage.detail, stage.fraction)
             return
         if stage.turn:
-            self._tokens.turn(stage.turn)
+            about = f"{stage.label}: " if stage.label else ""
+            self._tokens.batch(f"{about}turn {stage.turn}")
         if stage.attempt:
             tried = (stage.attempt - 1) / stage.of
             self._working.step(str(stage), tried, whole="attempts")

@@ -15,17 +15,17 @@ class Tokens:
 
     def __init__(self, working: Working) -> None:
         self._working = working
-        self._turn = 1
+        self._batch = ""
         self._live = False
         self._in_line = False
         self._pieces: defaultdict[int, list[str]] = defaultdict(list)
         self._held: list[tuple[str, bool]] = []
 
-    def turn(self, number: int) -> None:
-        """The model begins with a turn; what is said of it again is no new one."""
-        if number != self._turn:
+    def batch(self, name: str) -> None:
+        """The model begins with a batch of candidates; the same name again is no new one."""
+        if name != self._batch:
             self.close()
-            self._turn = number
+            self._batch = name
 
     def piece(self, token: Token) -> None:
         """A piece of a candidate, or its end."""
@@ -69,7 +69,7 @@ class Tokens:
             self.close()
 
     def _head(self, index: int) -> str:
-        return f"turn {self._turn}, candidate {index + 1}:"
+        return f"{self._batch}, candidate {index + 1}:"
 
     def _print(self, text: str, **style: Any) -> None:
         self._working.console.print(text, end="", markup=False, soft_wrap=True, **style)

@@ -332,7 +332,12 @@ class Editor:
     # -- life ----------------------------------------------------------------------------
 
     async def begin(
-        self, options: Any, client: lsp.ClientCapabilities, *words: str, log: Path
+        self,
+        options: Any,
+        client: lsp.ClientCapabilities,
+        *words: str,
+        log: Path,
+        info: lsp.ClientInfo | None = None,
     ) -> None:
         started = asyncio.get_running_loop().time()
         await self.client.start_io(
@@ -343,6 +348,7 @@ class Editor:
             lsp.InitializeParams(
                 process_id=os.getpid(),
                 capabilities=client,
+                client_info=info,
                 root_uri=self.root.as_uri(),
                 workspace_folders=[lsp.WorkspaceFolder(self.root.as_uri(), "root")],
                 initialization_options=options,
@@ -377,6 +383,7 @@ async def editor(
     configuration: dict[str, Any] | None = None,
     speaking: LanguageClient | None = None,
     trusted: bool | None = True,
+    client_info: lsp.ClientInfo | None = None,
 ) -> AsyncIterator[Editor]:
     """An editor with its server, on a project; `options` are merged into the settings.
 
@@ -392,7 +399,7 @@ async def editor(
     made = Editor(root, speaking)
     made.configuration = configuration
     log = root.parent / f"{root.name}.log"
-    await made.begin(tree, client or capabilities(), *words, log=log)
+    await made.begin(tree, client or capabilities(), *words, log=log, info=client_info)
     try:
         yield made
     finally:

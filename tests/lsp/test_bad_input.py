@@ -69,7 +69,7 @@ async def test_a_place_without_a_function_and_a_name_that_is_none(tmp_path):
         assert kind == "error"
         assert "Did you mean add?" in message
         remark = {"uri": uri, "position": {"line": 7, "character": 3}}
-        assert "no function to fix" in (await outcome(ed, remark))[1]
+        assert "no function here" in (await outcome(ed, remark))[1]
         old = {"uri": uri, "position": {"line": 3, "character": 0}, "version": 0}
         assert (await outcome(ed, old))[0] == "stale"
 
