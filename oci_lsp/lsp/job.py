@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from oci_lsp.errors import OciError
 from oci_lsp.lsp.anchor import own_text
 from oci_lsp.lsp.applying import apply
+from oci_lsp.lsp.asking import ask_for_test
 from oci_lsp.lsp.jobs import Finished
 from oci_lsp.lsp.progress import JobProgress
 from oci_lsp.lsp.targets import Key, key_of
 from oci_lsp.lsp.tasks import Order, build, file_of
+from oci_lsp.refine.asking import offer
 from oci_lsp.refine.task import Attempt, Attempted, Event, Result, Stage, Task
 from oci_lsp.source.functions import CommentBlock, Function, parse
 
@@ -38,6 +40,8 @@ class Job:
         self._task: Task | None = None
         self._attempts: list[Attempt] = []
         self._applying = False
+        self.picked = False
+        """The user was asked for the test, and gave one."""
         verb = "writing" if order.kind == "generate" else "fixing"
         self._progress = JobProgress(server, job_id, f"oci-lsp: {verb} {order.label}", self.cancel)
 
@@ -50,14 +54,18 @@ class Job:
         if self.asyncio_task and not self._applying:
             self.asyncio_task.cancel()
 
-    async def run(self) -> Finished:
-        """Do the work; every failure becomes an outcome.
+    async def run(self, slots: asyncio.Semaphore) -> Finished:
+        """Do the work, once one of the `slots` is free; every failure becomes an outcome.
 
         Raises:
             asyncio.CancelledError: the job was cancelled.
         """
         try:
-            result = await self._work()
+            # Whoever thinks about an answer keeps no other job waiting.
+            result = await self._ask_for_test()
+            if result is None:
+                async with slots:
+                    result = await self._work()
         except OciError as error:
             result = self._ended(Result("error", str(error)))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, not hang it
@@ -72,12 +80,33 @@ class Job:
         text, key = self._final(result)
         return Finished(self.id, self._task, result, text, key)
 
+    async def _ask_for_test(self) -> Result | None:
+        """Where there is no test, have the user give one; a result where that ends the job."""
+        task, _ = await self._build()
+        found = await asyncio.to_thread(offer, task)
+        if found is None:
+            return None
+        self._report("waiting for your answer: which test?")
+        answer = await ask_for_test(self._server, found, task)
+        if isinstance(answer, Result):
+            return self._ended(answer)
+        arguments = dataclasses.replace(self.order.arguments, tests=answer)
+        self.order = dataclasses.replace(self.order, arguments=arguments)
+        self.picked = bool(answer)
+        self._report("queued")
+        return None
+
+    async def _build(self) -> tuple[Task, str]:
+        """The task as things are now, and the URI of its workspace folder."""
+        path = file_of(self.order.document)
+        folder, folder_uri = self._server.configuration.folder_of(path)
+        buffers = tuple(self._server.documents)
+        self._task = await asyncio.to_thread(build, self.order, path, folder, buffers)
+        return self._task, folder_uri
+
     async def _work(self) -> Result:
         server, order = self._server, self.order
-        path = file_of(order.document)
-        folder, folder_uri = server.configuration.folder_of(path)
-        task = await asyncio.to_thread(build, order, path, folder, tuple(server.documents))
-        self._task = task
+        task, folder_uri = await self._build()
         settings = await server.configuration.settings(task.root, folder_uri)
         async with server.jobs.sessions.lease(task.root, settings) as session:
             result = await session.run(task, self._observe, self.id)

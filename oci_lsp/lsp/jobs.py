@@ -121,14 +121,15 @@ class Jobs:
     async def _run(self, job: Job) -> None:
         job.begin()
         try:
-            async with self._slots:
-                finished = await job.run()
+            finished = await job.run(self._slots)
         except asyncio.CancelledError:
             finished = job.cancelled()
         finally:
             self._running.pop(job.id, None)
         self._remember(finished)
         job.end(finished.result)
+        if job.picked and finished.task and finished.result.outcome == "passed":
+            self._server.pins.offer(finished.task)
 
     async def _refused(self, job_id: str, error: OciError) -> None:
         from oci_lsp.refine.task import Result

@@ -1,9 +1,10 @@
-"""Words to the user: messages, and yes-or-no questions."""
+"""Words to the user: messages, and questions with buttons."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lsprotocol import types as lsp
@@ -56,11 +57,21 @@ class Messages:
         return answer
 
     async def _ask(self, question: str) -> bool:
-        yes, no = lsp.MessageActionItem("Yes"), lsp.MessageActionItem("No")
-        params = lsp.ShowMessageRequestParams(lsp.MessageType.Info, question, [yes, no])
+        return await self._choice(question, ("Yes", "No")) == "Yes"
+
+    async def choose(self, question: str, buttons: Sequence[str]) -> str | None:
+        """Ask with buttons, whose titles differ; None where none of them was taken.
+
+        Who is cancelled while waiting leaves the question on the screen; its answer is dropped.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._choice(question, buttons)))
+
+    async def _choice(self, question: str, buttons: Sequence[str]) -> str | None:
+        items = [lsp.MessageActionItem(title) for title in buttons]
+        params = lsp.ShowMessageRequestParams(lsp.MessageType.Info, question, items)
         try:
             answer = await self._server.window_show_message_request_async(params)
         except (JsonRpcException, asyncio.CancelledError) as error:
             _log.warning("The client cannot ask %r: %s", question, error)
-            return False
-        return answer is not None and answer.title == yes.title
+            return None
+        return answer.title if answer is not None and answer.title in buttons else None

@@ -7,10 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsprotocol import types as lsp
-from pygls.exceptions import JsonRpcException
-
 from oci_lsp.lsp.jobs import Finished
+from oci_lsp.lsp.showing import show_document
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -21,16 +19,7 @@ _KEPT = 50
 async def show(server: Server, finished: Finished) -> str:
     """Write a job's page to a file of the user's own, have it shown, and give its URI."""
     path = await asyncio.to_thread(_write, finished)
-    shown = False
-    if server.client.shows_documents:
-        try:
-            answer = await server.window_show_document_async(
-                lsp.ShowDocumentParams(path.as_uri(), take_focus=True)
-            )
-            shown = answer.success
-        except JsonRpcException:
-            shown = False
-    if not shown:
+    if not await show_document(server, path.as_uri()):
         server.messages.info(f"oci-lsp: the transcript is in {path}")
     return path.as_uri()
 
