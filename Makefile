@@ -10,8 +10,8 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo    set up .venv, fetch the starter model, repair a small project before your eyes"
 	@echo "make test    set up .venv and run all tests (the real 0.5B model is fetched once)"
-	@echo "make lint    ruff and strict mypy"
-	@echo "make format  let ruff format the code"
+	@echo "make lint    ruff and strict mypy; what is generated must be up to date"
+	@echo "make format  let ruff format the code; write what is generated"
 
 setup: $(READY)
 
@@ -34,10 +34,12 @@ lint: $(READY)
 	$(BIN)/ruff check --target-version py39 oci_lsp/verify/inside
 	$(BIN)/vermin --quiet --no-tips --exclude sys.monitoring --target=3.9- oci_lsp/verify/inside
 	$(BIN)/mypy --python-version 3.10 oci_lsp/verify/inside
+	$(BIN)/python scripts/settings_docs.py --check
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python scripts/settings_docs.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -85,7 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     stop = actions.add_parser("stop", help="end it and free its memory")
     status = actions.add_parser("status", help="what it does")
 
-    listed = commands.add_parser("settings", help="every setting, its default and its meaning")
+    trust = commands.add_parser("trust", help="let an editor run the code of a folder")
+    trust.add_argument("folder", nargs="?", metavar="FOLDER", help="without one: list them")
+    trust.add_argument("--revoke", action="store_true", help="take it back")
+
+    listed = commands.add_parser(
+        "settings",
+        help="every setting: its value in this project, where that comes from, its meaning",
+    )
+    shape = listed.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    shape.add_argument("--schema", action="store_true", help="the JSON schema of all settings")
+    _add_trust(listed)
 
     for command in (
         *(serve, demo, fix, generate, doctor),
@@ -150,16 +161,21 @@ def _run(options: argparse.Namespace) -> int:
     if options.command in (None, "serve"):
         return _serve(options)
     if options.command == "settings":
-        from_command_line(Settings(), options.assignments)
-        return _settings()
+        from oci_lsp.terminal import settings as listing
+
+        return listing.run(options)
     if options.command in ("fix", "generate"):
         from oci_lsp.terminal import jobs
 
         return jobs.run(options)
+    if options.command == "trust":
+        from oci_lsp.terminal import trust
+
+        return trust.run(options)
     if options.command == "doctor":
         from oci_lsp.terminal import doctor
 
-        return doctor.run(options.assignments, as_json=options.json, trusted=options.trust)
+        return doctor.run(options)
     settings = from_command_line(Settings(), options.assignments)
     if options.command == "demo":
         from oci_lsp.demo import play
@@ -190,14 +206,3 @@ def _serve(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return server.main_stdio(assignments=options.assignments, log_file=options.log_file)
-
-
-def _settings() -> int:
-    import json
-
-    from oci_lsp.settings import keys
-
-    for key in keys().values():
-        default = list(key.default) if isinstance(key.default, tuple) else key.default
-        print(f"{key.name} = {json.dumps(default)}\n    {key.doc}")
-    return 0

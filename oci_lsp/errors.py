@@ -60,3 +60,7 @@ class ModelError(EngineError):
 
 class ConsentError(OciError):
     """Something needs the user's yes (a download, reduced isolation) and none was given."""
+
+
+class HistoryError(OciError):
+    """There is no such transcript, or it cannot be read, replayed or deleted."""

@@ -45,6 +45,16 @@ def state_dir() -> Path:
     )
 
 
+def history_dir() -> Path:
+    """Transcripts of jobs."""
+    return _private(state_dir() / "history")
+
+
+def pages_dir() -> Path:
+    """Texts of ours that an editor shows."""
+    return _private(state_dir() / "transcripts")
+
+
 def runtime_dir() -> Path:
     """Sockets and locks, kept short: a unix socket's path holds 107 bytes at most.
 

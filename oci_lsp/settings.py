@@ -8,6 +8,7 @@ leaves the default; only the command line, where the user is there to read it, r
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import tomllib
 import typing
@@ -49,9 +50,14 @@ class EngineSettings:
 class VerifySettings:
     """How a candidate is tested."""
 
-    interpreter: str = _doc("The project's Python; empty: found (virtual environment, conda)", "")
+    interpreter: str = _doc(
+        "The project's Python (3.9 or newer, with pytest 7 or newer); empty: `VIRTUAL_ENV`, "
+        "`.venv`, conda, Poetry's, Pipenv's or Hatch's environment, pyenv, else ours",
+        "",
+    )
     isolation: Literal["strict", "reduced", "ask"] = _doc(
-        "Without user namespaces: refuse, run with reduced isolation, or ask", "ask"
+        "Where no sandbox can be had: refuse, run on a copy of the project without one, or ask",
+        "ask",
     )
     network: bool = _doc("Let tests use the network", False)
     devices: bool = _doc("Let tests use devices such as the GPU", False)
@@ -153,8 +159,12 @@ GUARDED = frozenset(
     }
 )
 
-# Keys beside the settings that the same table or section may hold, read elsewhere.
-_ELSEWHERE = frozenset({"tests", "server", "trace"})
+# What the same table or section may hold beside the settings, read elsewhere.
+ELSEWHERE = {
+    "tests": "Tests pinned to functions: `FILE::QUALNAME` and its pytest node ids",
+    "server": "How the editor starts oci-lsp",
+    "trace": "What the editor logs of the protocol",
+}
 
 
 def _camel(name: str) -> str:
@@ -221,7 +231,8 @@ def _replaced(base: Settings, key: Key, value: Any) -> Settings:
     return dataclasses.replace(base, **{key.section: section})
 
 
-def _expected(key: Key) -> str:
+def expected(key: Key) -> str:
+    """What a key may be set to, in words."""
     if typing.get_origin(key.type) is Literal:
         return "one of " + ", ".join(typing.get_args(key.type))
     if typing.get_origin(key.type) is tuple:
@@ -238,7 +249,7 @@ def _convert(key: Key, value: Any) -> Any:
     Raises:
         SettingsError: it has another type or lies outside the bounds.
     """
-    wrong = SettingsError(f"{key.name}: {value!r} is not {_expected(key)}")
+    wrong = SettingsError(f"{key.name}: {value!r} is not {expected(key)}")
     if typing.get_origin(key.type) is Literal:
         if value not in typing.get_args(key.type):
             raise wrong
@@ -263,48 +274,70 @@ def _flatten(tree: Mapping[str, Any], messages: list[str]) -> dict[str, Any]:
     known = keys()
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        if name in _ELSEWHERE:
+        if name in ELSEWHERE:
             continue
         inner = {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {}
         for full, item in (inner or {name: value}).items():
             if full in known:
                 flat[full] = item
             elif value not in ({}, None):
-                messages.append(f"Unknown setting {full}; `oci-lsp settings` lists them all")
+                messages.append(f"Unknown setting {full}. {_listed(full)}")
     return flat
+
+
+def _listed(name: str) -> str:
+    """What to do about a key that there is none of: the nearest one, and where all are."""
+    known = list(keys())
+    # `turns` is nearer to refine.turns than any measure of the letters tells.
+    near = [key for key in known if name and key.rpartition(".")[2] == name.rpartition(".")[2]]
+    near = near[:1] or difflib.get_close_matches(name, known, 1)
+    return "".join(f"Did you mean {key}? " for key in near) + "`oci-lsp settings` lists them all."
+
+
+def read(tree: Any, *, ignore: frozenset[str] = frozenset()) -> tuple[dict[str, Any], list[str]]:
+    """What a tree (nested or dotted keys) sets, by key, and messages about what is wrong.
+
+    `None` values count as not given (editors send them for unset keys). Keys in `ignore` are
+    reported and left out.
+    """
+    messages: list[str] = []
+    if tree is None:
+        return {}, messages
+    if not isinstance(tree, Mapping):
+        return {}, [f"The oci_lsp settings are not an object but {type(tree).__name__}"]
+    known = keys()
+    values: dict[str, Any] = {}
+    for name, value in _flatten(tree, messages).items():
+        if value is None:
+            continue
+        if name in ignore:
+            messages.append(f"{name} from pyproject.toml is ignored: this workspace is not trusted")
+            continue
+        try:
+            values[name] = _convert(known[name], value)
+        except SettingsError as error:
+            default = show(known[name].default)
+            messages.append(f"{error.message}; the default is used ({default})")
+    return values, messages
+
+
+def _with(base: Settings, values: Mapping[str, Any]) -> Settings:
+    known = keys()
+    for name, value in values.items():
+        base = _replaced(base, known[name], value)
+    return base
 
 
 def merge(
     base: Settings, tree: Any, *, ignore: frozenset[str] = frozenset()
 ) -> tuple[Settings, list[str]]:
-    """`base` with the values of `tree` (nested or dotted keys), and messages about what was wrong.
-
-    `None` values count as not given (editors send them for unset keys). Keys in `ignore` are
-    reported and left as they are.
-    """
-    messages: list[str] = []
-    if tree is None:
-        return base, messages
-    if not isinstance(tree, Mapping):
-        return base, [f"The oci_lsp settings are not an object but {type(tree).__name__}"]
-    known = keys()
-    for name, value in _flatten(tree, messages).items():
-        if value is None:
-            continue
-        key = known[name]
-        if name in ignore:
-            messages.append(f"{name} from pyproject.toml is ignored: this workspace is not trusted")
-            continue
-        try:
-            converted = _convert(key, value)
-        except SettingsError as error:
-            messages.append(f"{error.message}; the default is used ({_show(key.default)})")
-            continue
-        base = _replaced(base, key, converted)
-    return base, messages
+    """`base` with what `read` finds in the tree, and its messages."""
+    values, messages = read(tree, ignore=ignore)
+    return _with(base, values), messages
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """A value as `--set` and a JSON file take it."""
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
@@ -325,31 +358,43 @@ def read_pyproject(root: Path) -> tuple[dict[str, Any], list[str]]:
 
 def from_pyproject(base: Settings, root: Path, *, trusted: bool) -> tuple[Settings, list[str]]:
     """`base` with the project's own settings; the guarded ones only where `trusted`."""
+    values, messages = project_values(root, trusted=trusted)
+    return _with(base, values), messages
+
+
+def project_values(root: Path, *, trusted: bool) -> tuple[dict[str, Any], list[str]]:
+    """What the project's own settings set, by key, and messages; as `from_pyproject`."""
     table, messages = read_pyproject(root)
-    merged, more = merge(base, table, ignore=frozenset() if trusted else GUARDED)
-    return merged, messages + more
+    values, more = read(table, ignore=frozenset() if trusted else GUARDED)
+    return values, messages + more
 
 
 def from_command_line(base: Settings, assignments: Iterable[str]) -> Settings:
-    """`base` with `KEY=VALUE` words; values are JSON, or plain text for strings, a,b for lists.
+    """`base` with `KEY=VALUE` words.
+
+    Raises:
+        SettingsError: an unknown key or a wrong value.
+    """
+    return _with(base, assigned(assignments))
+
+
+def assigned(assignments: Iterable[str]) -> dict[str, Any]:
+    """What `KEY=VALUE` words set; values are JSON, or plain text for strings, a,b for lists.
 
     Raises:
         SettingsError: an unknown key or a wrong value.
     """
     known = keys()
+    values: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         name = name.strip().removeprefix("oci_lsp.")
         if not equals:
             raise SettingsError(f"--set {assignment}: KEY=VALUE expected")
         if name not in known:
-            raise SettingsError(
-                f"--set {assignment}: there is no setting {name!r}",
-                "`oci-lsp settings` lists them all.",
-            )
-        key = known[name]
-        base = _replaced(base, key, _convert(key, _parse(key, text)))
-    return base
+            raise SettingsError(f"--set {assignment}: there is no setting {name!r}", _listed(name))
+        values[name] = _convert(known[name], _parse(known[name], text))
+    return values
 
 
 def _parse(key: Key, text: str) -> Any:

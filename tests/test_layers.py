@@ -12,16 +12,17 @@ import pytest
 import oci_lsp
 
 PACKAGE = Path(oci_lsp.__file__).parent
-BASE = {"errors", "settings", "paths"}
+BASE = {"errors", "settings", "schema", "paths"}
 # What a layer may import of ours, besides the base and itself.
 ALLOWED = {
     "source": set(),
     "verify": set(),
     "engine": set(),
     "history": set(),
+    "trust": set(),
     "refine": {"source", "verify", "engine", "history"},
-    "terminal": {"source", "verify", "engine", "history", "refine"},
-    "lsp": {"source", "verify", "engine", "history", "refine"},
+    "terminal": {"source", "verify", "engine", "history", "refine", "trust"},
+    "lsp": {"source", "verify", "engine", "history", "refine", "trust"},
     "demo": {"engine", "terminal"},
     "cli": {"terminal", "lsp", "demo"},
 }

@@ -118,6 +118,28 @@ def test_command_line_words(words, read):
     assert read(from_command_line(Settings(), [words]))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("verify.timeuot", "verify.timeout"),
+        ("verify.memory_mb", "verify.memoryMb"),
+        ("turns", "refine.turns"),
+        ("engine.candidates", "refine.candidates"),
+        ("aply", "apply"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(wrong, near):
+    _, messages = merge(Settings(), {wrong: 1})
+    assert f"Did you mean {near}?" in messages[0]
+    with pytest.raises(SettingsError, match=f"Did you mean {near}"):
+        from_command_line(Settings(), [f"{wrong}=1"])
+
+
+def test_a_key_like_no_other_names_none():
+    _, messages = merge(Settings(), {"xyzzy": 1})
+    assert "Did you mean" not in messages[0]
+
+
 @pytest.mark.parametrize("words", ["refine.turns", "refine.turn=2", "refine.turns=x", "=3"])
 def test_a_wrong_word_on_the_command_line_raises(words):
     with pytest.raises(SettingsError):

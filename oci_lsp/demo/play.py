@@ -120,7 +120,7 @@ async def _play(
                 capabilities=_capabilities(),
                 workspace_folders=[lsp.WorkspaceFolder(project.as_uri(), project.name)],
                 root_uri=project.as_uri(),
-                initialization_options=as_tree(settings),
+                initialization_options={"trusted": True, **as_tree(settings)},
             )
         )
         editor.initialized(lsp.InitializedParams())

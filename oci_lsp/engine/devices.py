@@ -44,18 +44,18 @@ def detect(wanted: Literal["auto", "cuda", "cpu"] = "auto") -> Device:
     """
     if wanted == "cpu":
         return _cpu()
-    gpu = _gpu()
-    if gpu is not None and torch_has_cuda():
-        return gpu
+    found = gpu()
+    if found is not None and torch_has_cuda():
+        return found
     if wanted == "auto":
         return _cpu()
-    if gpu is None:
+    if found is None:
         raise EngineError(
             "engine.device is cuda, but no NVIDIA GPU is visible",
             "Check that `nvidia-smi` works here, or set engine.device to cpu.",
         )
     raise EngineError(
-        f"engine.device is cuda, but the installed torch cannot use the {gpu.name}",
+        f"engine.device is cuda, but the installed torch cannot use the {found.name}",
         "Install a CUDA build of torch (pytorch.org/get-started), or set engine.device to cpu.",
     )
 
@@ -94,21 +94,70 @@ def _cpu() -> Device:
 
 
 @functools.cache
-def _gpu() -> Device | None:
+def gpu() -> Device | None:
     """The first visible NVIDIA GPU."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1"):
+    if not _is_gpu_visible():
         return None
+    try:
+        name, _, mebibytes = _smi("name,memory.total").rpartition(",")
+        return Device("cuda", name.strip(), int(mebibytes) * 1024**2)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def driver() -> str:
+    """What NVIDIA's driver says of itself: its version; empty: no GPU to be used is here.
+
+    Raises:
+        EngineError: a GPU is here, and its driver does not answer.
+    """
+    if not _is_gpu_visible():
+        return ""
+    try:
+        return _smi("driver_version")
+    except FileNotFoundError:
+        if not _has_nvidia_hardware():
+            return ""
+        reason = "there is no nvidia-smi"
+    except subprocess.CalledProcessError as error:
+        reason = error.stdout.strip() or f"nvidia-smi ends with {error.returncode}"
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = str(error)
+    raise EngineError(
+        f"The driver of the NVIDIA GPU does not answer: {reason}",
+        "Install NVIDIA's driver, or restart after an update of it; or set engine.device to cpu.",
+    )
+
+
+def _is_gpu_visible() -> bool:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible is None or visible.strip() not in ("", "-1")
+
+
+def _smi(fields: str) -> str:
+    """What nvidia-smi says of the first visible GPU, with commas between the fields.
+
+    Raises:
+        OSError, subprocess.SubprocessError: there is no such program, or it failed.
+    """
     program = next((found for name in _NVIDIA_SMI if (found := shutil.which(name))), None)
     if program is None:
-        return None
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    first = (visible or "").split(",")[0].strip()
+        raise FileNotFoundError(_NVIDIA_SMI[0])
+    query = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
     if first:
         query.append(f"--id={first}")
-    try:
-        result = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-        name, _, mebibytes = result.stdout.strip().splitlines()[0].rpartition(",")
-        return Device("cuda", name.strip(), int(mebibytes) * 1024**2)
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
+    result = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    return result.stdout.strip().partition("\n")[0]
+
+
+def _has_nvidia_hardware() -> bool:
+    """Whether the PCI bus has a display controller of NVIDIA's."""
+    for folder in Path("/sys/bus/pci/devices").glob("*"):
+        try:
+            vendor, kind = ((folder / name).read_text().strip() for name in ("vendor", "class"))
+        except OSError:
+            continue
+        if vendor == "0x10de" and kind.startswith("0x03"):
+            return True
+    return False

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 # The buffer may change again while an edit is on its way; then the edit is made anew.
 _TRIES = 3
 _ANSWER_SECONDS = 60.0
+# With the editor's own preview the answer is the user's.
+_PREVIEW_SECONDS = 900.0
+_ANNOTATION = "oci-lsp"
 
 
-async def apply(server: Server, uri: str, task: Task, result: Result) -> Result:
+async def apply(server: Server, uri: str, task: Task, result: Result, *, preview: bool) -> Result:
     """Send the edit of a result that passed; what comes back tells whether it was made.
 
     `text` and `diff` of the returned result are those of the edit that was made.
+
+    Args:
+        preview: have the client show the edit first; it must be one that `can_preview`.
     """
     refusal = "it kept changing"
     for _ in range(_TRIES):
@@ -43,9 +49,12 @@ async def apply(server: Server, uri: str, task: Task, result: Result) -> Result:
         edits = await asyncio.to_thread(_text_edits, document, text)
         if server.documents.get(uri) is not document:
             continue
-        refusal = await _send(server, document, edits, f"oci-lsp: {task.label}")
+        note = lsp.ChangeAnnotation(f"oci-lsp: {task.label}", preview, result.message)
+        refusal = await _send(server, document, edits, note)
         if not refusal:
             return await asyncio.to_thread(_made, task, result, document, text)
+        if preview and server.documents.get(uri) is document:
+            return declined(task, result, f"it was not taken in the preview ({refusal})")
         if server.documents.get(uri) is document:
             return _not_made(task, result, "error", f"the editor refused the edit: {refusal}")
     return _not_made(task, result, "stale", f"{task.path.name} is not what it was: {refusal}")
@@ -59,24 +68,32 @@ def _text_edits(document: Document, text: str) -> list[lsp.TextEdit]:
 
 
 async def _send(
-    server: Server, document: Document, edits: Sequence[lsp.TextEdit], label: str
+    server: Server, document: Document, edits: Sequence[lsp.TextEdit], note: lsp.ChangeAnnotation
 ) -> str:
     """Ask the client to make the edits; why it did not, or ""."""
-    edit = _workspace_edit(server.client, document, edits)
-    request = server.workspace_apply_edit_async(lsp.ApplyWorkspaceEditParams(edit, label=label))
+    edit = _workspace_edit(server.client, document, edits, note)
+    params = lsp.ApplyWorkspaceEditParams(edit, label=note.label)
+    seconds = _PREVIEW_SECONDS if note.needs_confirmation else _ANSWER_SECONDS
     try:
-        answer = await asyncio.wait_for(request, _ANSWER_SECONDS)
+        answer = await asyncio.wait_for(server.workspace_apply_edit_async(params), seconds)
     except JsonRpcException as error:
         return str(error) or "it cannot apply edits"
     except TimeoutError:
-        return f"it gave no answer within {_ANSWER_SECONDS:g} seconds"
+        return f"it gave no answer within {seconds:g} seconds"
     return "" if answer.applied else answer.failure_reason or "it gave no reason"
 
 
 def _workspace_edit(
-    client: Client, document: Document, edits: Sequence[lsp.TextEdit]
+    client: Client, document: Document, edits: Sequence[lsp.TextEdit], note: lsp.ChangeAnnotation
 ) -> lsp.WorkspaceEdit:
     """The edit in the form that the client takes, bound to the version where it can be."""
+    if client.takes_annotated_edits:
+        identifier = lsp.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
+        noted = [lsp.AnnotatedTextEdit(_ANNOTATION, edit.range, edit.new_text) for edit in edits]
+        return lsp.WorkspaceEdit(
+            document_changes=[lsp.TextDocumentEdit(identifier, noted)],
+            change_annotations={_ANNOTATION: note},
+        )
     if client.takes_versioned_edits:
         identifier = lsp.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
         return lsp.WorkspaceEdit(document_changes=[lsp.TextDocumentEdit(identifier, edits)])
@@ -90,6 +107,11 @@ def _made(task: Task, result: Result, document: Document, text: str) -> Result:
     path = task.path.relative_to(task.root).as_posix()
     diff = unified_diff(path, document.text, text)
     return dataclasses.replace(result, text=text, diff=diff, message=message)
+
+
+def declined(task: Task, result: Result, why: str) -> Result:
+    """A passed result whose edit the user did not want."""
+    return _not_made(task, result, "cancelled", why)
 
 
 def _not_made(task: Task, result: Result, outcome: Outcome, why: str) -> Result:

@@ -55,6 +55,18 @@ class Client:
         return self.takes_versioned_edits and lsp.ResourceOperationKind.Create in operations
 
     @property
+    def takes_annotated_edits(self) -> bool:
+        """Whether it knows edits that say what they are, and asks before those that need a yes."""
+        edits = self._workspace.workspace_edit
+        annotated = edits and edits.change_annotation_support
+        return self.takes_versioned_edits and annotated is not None
+
+    @property
+    def refreshes_lenses(self) -> bool:
+        lenses = self._workspace.code_lens
+        return bool(lenses and lenses.refresh_support)
+
+    @property
     def tells_configuration(self) -> bool:
         """Whether it answers `workspace/configuration`."""
         return bool(self._workspace.configuration)

@@ -11,6 +11,7 @@ from lsprotocol import types as lsp
 from oci_lsp.errors import OciError
 from oci_lsp.lsp.client import Client
 from oci_lsp.lsp.documents import Document
+from oci_lsp.lsp.failures import SOURCE
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -38,30 +39,51 @@ def code_actions(
     module = document.module
     target: Function | CommentBlock | None
     target = module.comment_at(start, end if end > start else None) or module.at(start)
-    if target is None:
-        return []
-    offers = [offer for offer in _offers(document, target, params) if offer.kind in wanted]
+    offers = [*_for_failures(server, params)]
+    if target is not None:
+        offers += _offers(document, target, params)
+    offers = [offer for offer in offers if offer.kind in wanted]
     client = server.client
     if not client.takes_code_actions:
-        return [offer.command(document) for offer in offers]
+        return [offer.command() for offer in offers]
     told = bool(offers) and client.takes_disabled_actions
-    reason = _refusal(server, document, target) if told else ""
-    return [_action(offer, document, client, reason) for offer in offers]
+    reason = _refusal(server, document, target) if told and target is not None else ""
+    return [
+        _action(offer, client, reason if offer.document is document else "") for offer in offers
+    ]
 
 
 @dataclass(frozen=True)
 class _Offer:
     """Something that can be done with a target, before it is put in the client's terms."""
 
+    document: Document
     title: str
     kind: str
     name: str
     arguments: dict[str, Any]
     problems: tuple[lsp.Diagnostic, ...] = ()
 
-    def command(self, document: Document) -> lsp.Command:
-        argument = {"uri": document.uri, **self.arguments, "version": document.version}
+    def command(self) -> lsp.Command:
+        version = self.document.version
+        argument = {"uri": self.document.uri, **self.arguments, "version": version}
         return lsp.Command(self.title, self.name, arguments=[argument])
+
+
+def _for_failures(server: Server, params: lsp.CodeActionParams) -> Iterator[_Offer]:
+    """At the assert of a test that failed: mend the function that it failed for."""
+    for problem in params.context.diagnostics:
+        if problem.source != SOURCE:
+            continue
+        line = problem.range.start.line
+        key = server.failures.target_at(params.text_document.uri, line)
+        document = server.documents.get(key[0]) if key else None
+        function = document.module.named(key[1]) if document and key else None
+        if document is None or function is None or _inside(problem, function):
+            continue
+        title = f"Fix {function.qualname} until its tests pass"
+        arguments = {"qualifiedName": function.qualname}
+        yield _Offer(document, title, QUICK_FIX, "oci_lsp.fixFunction", arguments, (problem,))
 
 
 def _offers(
@@ -73,33 +95,35 @@ def _offers(
     if not isinstance(target, Function):
         title = "Write the function that this comment describes"
         arguments = {"range": _plain_range(params.range)}
-        yield _Offer(title, GENERATE, "oci_lsp.generateFunction", arguments)
+        yield _Offer(document, title, GENERATE, "oci_lsp.generateFunction", arguments)
         return
     name = target.qualname
     place = _plain(document.position(target.definition.start))
     arguments = {"qualifiedName": name, "position": place}
     if document.module.is_stub(target):
         title = f"Write {name} until its tests pass"
-        yield _Offer(title, GENERATE, "oci_lsp.generateFunction", arguments)
+        yield _Offer(document, title, GENERATE, "oci_lsp.generateFunction", arguments)
         return
     problems = tuple(d for d in params.context.diagnostics if _inside(d, target))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         title = f"Fix {name}: {_short(problems[0].message)}{more}"
-        plain = [_plain_diagnostic(problem) for problem in problems]
-        yield _Offer(
-            title, QUICK_FIX, "oci_lsp.fixFunction", {**arguments, "diagnostics": plain}, problems
-        )
-    yield _Offer(f"Fix {name} until its tests pass", FIX, "oci_lsp.fixFunction", arguments)
+        # What the function's own test says the job finds out by itself.
+        plain = [_plain_diagnostic(problem) for problem in problems if problem.source != SOURCE]
+        told = {**arguments, **({"diagnostics": plain} if plain else {})}
+        yield _Offer(document, title, QUICK_FIX, "oci_lsp.fixFunction", told, problems)
+    yield _Offer(
+        document, f"Fix {name} until its tests pass", FIX, "oci_lsp.fixFunction", arguments
+    )
 
 
-def _action(offer: _Offer, document: Document, client: Client, reason: str) -> lsp.CodeAction:
+def _action(offer: _Offer, client: Client, reason: str) -> lsp.CodeAction:
     return lsp.CodeAction(
         offer.title,
         kind=offer.kind,
         diagnostics=list(offer.problems) or None,
         disabled=lsp.CodeActionDisabled(reason) if reason else None,
-        command=None if reason else offer.command(document),
+        command=None if reason else offer.command(),
         tags=[lsp.CodeActionTag.LlmGenerated] if client.takes_llm_tag else None,
     )
 

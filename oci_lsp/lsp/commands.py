@@ -68,6 +68,7 @@ AT_ONCE: dict[str, Handler] = {
     "oci_lsp.fixFunction": _starter("oci_lsp.fixFunction", "fix"),
     "oci_lsp.generateFunction": _starter("oci_lsp.generateFunction", "generate"),
     "oci_lsp.refineWithFeedback": _starter("oci_lsp.refineWithFeedback", "refine"),
+    "oci_lsp.runTest": _starter("oci_lsp.runTest", "test"),
     "oci_lsp.cancel": _cancel,
     "oci_lsp.printDebugInformation": _debug_information,
 }

@@ -13,6 +13,7 @@ from pygls.exceptions import JsonRpcException
 
 from oci_lsp.lsp.documents import path_of
 from oci_lsp.settings import Settings, from_command_line, from_pyproject, merge
+from oci_lsp.trust import is_trusted
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -27,10 +28,14 @@ _log = logging.getLogger(__name__)
 class Configuration:
     """What every source of settings said last.
 
-    A workspace is trusted only where the client says so: `"trusted": true` beside the settings in
-    `initializationOptions`. Nowhere else, since what a client reads from a folder's own settings
-    could be the work of whoever wrote the folder. In any other workspace the keys by which a
-    repository could weaken its reader's safety are ignored in its pyproject.toml, with a message.
+    A workspace is trusted where the client says so, `"trusted": true` beside the settings in
+    `initializationOptions`, or where the user told us. Nowhere else: what a client reads from a
+    folder's own settings could be the work of whoever wrote the folder. In any other workspace the
+    keys by which a repository could weaken its reader's safety are ignored in its pyproject.toml,
+    with a message.
+
+    Attributes:
+        trusted: what the client says of its workspace; None where it says nothing.
     """
 
     def __init__(self, server: Server, assignments: Sequence[str]) -> None:
@@ -40,14 +45,16 @@ class Configuration:
         self._pushed: Any = None
         self._pulled: dict[str, Any] = {}
         self._pulling: asyncio.Task[None] | None = None
-        self.trusted = False
+        self._settling: asyncio.Task[None] | None = None
+        self.trusted: bool | None = None
 
     def initialise(self, options: Any) -> None:
         """Take over `initializationOptions`: the settings, bare or below `oci_lsp`."""
         self._initial = _section(options)
         if isinstance(options, Mapping):
             own = self._initial if isinstance(self._initial, Mapping) else {}
-            self.trusted = options.get("trusted", own.get("trusted")) is True
+            told = options.get("trusted", own.get("trusted"))
+            self.trusted = told if isinstance(told, bool) else None
             if isinstance(self._initial, Mapping):
                 self._initial = {k: v for k, v in self._initial.items() if k != "trusted"}
 
@@ -65,15 +72,27 @@ class Configuration:
                     ]
                 )
             )
-        self.pull()
+        self._pull_soon()
 
     def changed(self, settings: Any) -> None:
         """Take over `didChangeConfiguration`; a client that can be asked is asked again."""
         if isinstance(settings, Mapping) and SECTION in settings:
             self._pushed = settings[SECTION]
-        self.pull()
+        self.folders_changed()
 
-    def pull(self) -> None:
+    def folders_changed(self) -> None:
+        """Ask again for what each folder is set to, and end the kernels that no longer fit."""
+        self._pull_soon()
+        self._settling = asyncio.create_task(self._settle(), name="oci-lsp settings changed")
+
+    async def _settle(self) -> None:
+        await self._server.jobs.sessions.refresh(self._settings_of)
+        self._server.lenses_changed()
+
+    async def _settings_of(self, root: Path) -> Settings:
+        return await self.settings(root, self.folder_of(root)[1])
+
+    def _pull_soon(self) -> None:
         """Ask the client for the settings of every folder, where it can answer."""
         if self._server.client.tells_configuration:
             self._pulling = asyncio.create_task(self._pull(), name="oci-lsp configuration")
@@ -89,6 +108,8 @@ class Configuration:
         except JsonRpcException as error:
             _log.warning("The client does not tell its settings: %s", error)
             return
+        if asyncio.current_task() is not self._pulling:
+            return  # a newer question is on its way
         self._pulled = dict(zip([*folders, ""], answers or (), strict=False))
 
     def folder_of(self, path: Path) -> tuple[Path | None, str]:
@@ -108,7 +129,7 @@ class Configuration:
         """What is in force for a project; messages about wrong values are shown once."""
         if self._pulling:
             await asyncio.wait({self._pulling}, timeout=_ANSWER_SECONDS)
-        settings, messages = from_pyproject(Settings(), root, trusted=self.trusted)
+        settings, messages = await asyncio.to_thread(self._from_project, root)
         pulled = self._pulled.get(folder_uri, self._pulled.get(""))
         for tree in (self._initial, self._pushed, pulled):
             settings, more = merge(settings, tree)
@@ -116,6 +137,10 @@ class Configuration:
         for message in messages:
             self._server.messages.warn_once(f"oci-lsp: {message}")
         return from_command_line(settings, self._assignments)
+
+    def _from_project(self, root: Path) -> tuple[Settings, list[str]]:
+        trusted = is_trusted(root) if self.trusted is None else self.trusted
+        return from_pyproject(Settings(), root, trusted=trusted)
 
 
 def _section(tree: Any) -> Any:

@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 
 from oci_lsp.errors import OciError
 from oci_lsp.lsp.anchor import own_text
-from oci_lsp.lsp.applying import apply
+from oci_lsp.lsp.applying import apply, declined
 from oci_lsp.lsp.asking import ask_for_test
+from oci_lsp.lsp.consent import require_trust
+from oci_lsp.lsp.deciding import previews, wanted
+from oci_lsp.lsp.documents import Document
+from oci_lsp.lsp.failures import Ran
 from oci_lsp.lsp.jobs import Finished
 from oci_lsp.lsp.progress import JobProgress
 from oci_lsp.lsp.targets import Key, key_of
 from oci_lsp.lsp.tasks import Order, build, file_of
+from oci_lsp.lsp.telling import Telling
 from oci_lsp.refine.asking import offer
-from oci_lsp.refine.task import Attempt, Attempted, Event, Result, Stage, Task
+from oci_lsp.refine.task import Attempt, Attempted, Baseline, Event, Result, Stage, Task
+from oci_lsp.settings import Settings
 from oci_lsp.source.functions import CommentBlock, Function, parse
+from oci_lsp.verify.verdict import Report
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -42,7 +49,10 @@ class Job:
         self._applying = False
         self.picked = False
         """The user was asked for the test, and gave one."""
+        self._today: Report | None = None
+        self._telling = Telling(server, job_id, order.label)
         verb = "writing" if order.kind == "generate" else "fixing"
+        verb = "testing" if order.run_only else verb
         self._progress = JobProgress(server, job_id, f"oci-lsp: {verb} {order.label}", self.cancel)
 
     def begin(self) -> None:
@@ -55,17 +65,16 @@ class Job:
             self.asyncio_task.cancel()
 
     async def run(self, slots: asyncio.Semaphore) -> Finished:
-        """Do the work, once one of the `slots` is free; every failure becomes an outcome.
+        """Do the work; every failure becomes an outcome.
+
+        Args:
+            slots: one is held while kernels and the model work, none while the user is asked.
 
         Raises:
             asyncio.CancelledError: the job was cancelled.
         """
         try:
-            # Whoever thinks about an answer keeps no other job waiting.
-            result = await self._ask_for_test()
-            if result is None:
-                async with slots:
-                    result = await self._work()
+            result = await self._work(slots)
         except OciError as error:
             result = self._ended(Result("error", str(error)))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, not hang it
@@ -80,47 +89,68 @@ class Job:
         text, key = self._final(result)
         return Finished(self.id, self._task, result, text, key)
 
-    async def _ask_for_test(self) -> Result | None:
-        """Where there is no test, have the user give one; a result where that ends the job."""
-        task, _ = await self._build()
-        found = await asyncio.to_thread(offer, task)
-        if found is None:
-            return None
-        self._report("waiting for your answer: which test?")
-        answer = await ask_for_test(self._server, found, task)
-        if isinstance(answer, Result):
-            return self._ended(answer)
-        arguments = dataclasses.replace(self.order.arguments, tests=answer)
-        self.order = dataclasses.replace(self.order, arguments=arguments)
-        self.picked = bool(answer)
-        self._report("queued")
-        return None
-
-    async def _build(self) -> tuple[Task, str]:
-        """The task as things are now, and the URI of its workspace folder."""
-        path = file_of(self.order.document)
-        folder, folder_uri = self._server.configuration.folder_of(path)
-        buffers = tuple(self._server.documents)
-        self._task = await asyncio.to_thread(build, self.order, path, folder, buffers)
-        return self._task, folder_uri
-
-    async def _work(self) -> Result:
+    async def _work(self, slots: asyncio.Semaphore) -> Result:
         server, order = self._server, self.order
-        task, folder_uri = await self._build()
-        settings = await server.configuration.settings(task.root, folder_uri)
-        async with server.jobs.sessions.lease(task.root, settings) as session:
-            result = await session.run(task, self._observe, self.id)
-            if result.outcome == "passed":
-                self._applying = True
-                self._report("applying the edit")
-                result = await apply(server, order.document.uri, task, result)
+        path = file_of(order.document)
+        folder, folder_uri = server.configuration.folder_of(path)
+        buffers = tuple(server.documents)
+        task = await asyncio.to_thread(build, order, path, folder, buffers)
+        self._task = task
+        await require_trust(server, folder or task.root)
+        if found := await asyncio.to_thread(offer, task):
+            self._report("waiting for your answer: which test?")
+            answer = await ask_for_test(server, found, task)
+            if isinstance(answer, Result):
+                return self._ended(answer)
+            self.picked = bool(answer)
+            # Time has passed, and other files may have changed.
+            arguments = dataclasses.replace(order.arguments, tests=answer)
+            self.order = order = dataclasses.replace(order, arguments=arguments)
+            buffers = tuple(server.documents)
+            task = await asyncio.to_thread(build, order, path, folder, buffers)
+            self._task = task
+            self._report("queued")
+        async with slots:
+            settings = await server.configuration.settings(task.root, folder_uri)
+            async with server.jobs.sessions.lease(task.root, settings) as session:
+                if order.run_only:
+                    result = await session.check(task, self._observe)
+                else:
+                    result = await session.run(task, self._observe, self.id)
+        if result.outcome == "passed":
+            result = await self._put_in(task, result, settings)
+        await self._show_failures(task, result, buffers, settings)
         return result
 
+    async def _put_in(self, task: Task, result: Result, settings: Settings) -> Result:
+        server = self._server
+        self._report("waiting for your answer")
+        if not await wanted(server, settings, self.id, result):
+            return declined(task, result, "you did not want it")
+        self._applying = True
+        self._report("applying the edit")
+        preview = previews(server, settings)
+        return await apply(server, self.order.document.uri, task, result, preview=preview)
+
+    async def _show_failures(
+        self, task: Task, result: Result, buffers: tuple[Document, ...], settings: Settings
+    ) -> None:
+        """Show what fails on the text as it is, or no longer show what does not."""
+        failures = self._server.failures
+        if result.outcome in ("passed", "already_passing"):
+            failures.clear(self.key)
+        elif self._today is not None and result.outcome in ("failed", "cancelled"):
+            ran = Ran(self.key, self.order.document, task, self._today, buffers)
+            await failures.show(ran, publish=settings.diagnostics)
+
     def _observe(self, event: Event) -> None:
+        self._telling.event(event)
         if isinstance(event, Stage):
             self._report(str(event))
         elif isinstance(event, Attempted):
             self._attempts.append(event.attempt)
+        elif isinstance(event, Baseline):
+            self._today = event.report
 
     def _report(self, stage: str) -> None:
         self.stage = stage

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from oci_lsp.errors import OciError, TargetError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from oci_lsp.refine.task import Result, Task
     from oci_lsp.source.functions import CommentBlock, Function
 
-Request = Literal["fix", "generate", "refine"]
+Request = Literal["fix", "generate", "refine", "test"]
 
 # Kernels and candidates of more jobs than this would only take the machine from each other.
 _AT_ONCE = 3
@@ -39,6 +40,8 @@ class Finished:
     """The function's own text when the job ended, which its conversation speaks of."""
     key: Key | None = None
     """Names the target as it was when the job ended; None where there was none."""
+    ended: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
 
 
 class Jobs:
@@ -92,8 +95,10 @@ class Jobs:
             raise TargetError(f"{arguments.uri} is not open in the editor", "Open it first.")
         target = locate(document, arguments)
         function = target if isinstance(target, Function) else None
-        if request == "fix" and function is None:
-            raise TargetError("There is no function to fix, but a comment", "Generate it instead.")
+        if request in ("fix", "test") and function is None:
+            raise TargetError("There is no function here, but a comment", "Generate it instead.")
+        if request == "test":
+            return Order("fix", document, target, arguments, run_only=True)
         if request != "refine":
             return Order(request, document, target, arguments)
         stub = function is None or document.module.is_stub(function)
@@ -191,7 +196,8 @@ class Jobs:
 
     async def close(self) -> None:
         """Cancel every job and end every kernel."""
-        for job in tuple(self._running.values()):
-            job.cancel()
+        # Not by `Job.cancel`: a client that leaves need not answer what it was asked before.
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.sessions.close()

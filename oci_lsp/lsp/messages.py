@@ -41,14 +41,17 @@ class Messages:
         if not self._server.leaving:
             self._server.window_show_message(lsp.ShowMessageParams(kind, text))
 
-    async def ask(self, question: str) -> bool:
+    async def ask(self, question: str, *, yes: str = "Yes") -> bool:
         """Ask for a yes or no; several jobs with the same question share one answer.
 
         A yes holds as long as the server runs. A client that cannot ask answers no.
+
+        Args:
+            yes: the word on the button that agrees.
         """
         asked = self._questions.get(question)
         if asked is None:
-            asked = asyncio.ensure_future(self._ask(question))
+            asked = asyncio.ensure_future(self._agreed(question, yes))
             self._questions[question] = asked
         # A job that is cancelled leaves the question on the screen: the next one waits for it too.
         answer = await asyncio.shield(asked)
@@ -56,22 +59,22 @@ class Messages:
             self._questions.pop(question, None)
         return answer
 
-    async def _ask(self, question: str) -> bool:
-        return await self._choice(question, ("Yes", "No")) == "Yes"
+    async def _agreed(self, question: str, yes: str) -> bool:
+        try:
+            return await self.choose(question, (yes, "No")) == yes
+        except asyncio.CancelledError:  # pygls gives up what is open when the client leaves
+            return False
 
-    async def choose(self, question: str, buttons: Sequence[str]) -> str | None:
-        """Ask with buttons, whose titles differ; None where none of them was taken.
+    async def choose(self, question: str, answers: Sequence[str]) -> str | None:
+        """Ask a question once, and wait for one of the answers.
 
-        Who is cancelled while waiting leaves the question on the screen; its answer is dropped.
+        None where the user puts the question away, or the client cannot ask.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._choice(question, buttons)))
-
-    async def _choice(self, question: str, buttons: Sequence[str]) -> str | None:
-        items = [lsp.MessageActionItem(title) for title in buttons]
+        items = [lsp.MessageActionItem(answer) for answer in answers]
         params = lsp.ShowMessageRequestParams(lsp.MessageType.Info, question, items)
         try:
             answer = await self._server.window_show_message_request_async(params)
-        except (JsonRpcException, asyncio.CancelledError) as error:
+        except JsonRpcException as error:
             _log.warning("The client cannot ask %r: %s", question, error)
             return None
-        return answer.title if answer is not None and answer.title in buttons else None
+        return answer.title if answer is not None and answer.title in answers else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ from pygls.exceptions import JsonRpcException
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
+
+# A job that does the same for so long shows the time, and shows again that it is alive.
+_TICK = 1.0
+_SILENT = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -29,13 +34,14 @@ class JobProgress:
         self._begun = False
         self._ended = False
         self._message = ""
-        self._creating: asyncio.Task[None] | None = None
+        self._started = time.monotonic()
+        self._showing: asyncio.Task[None] | None = None
 
     def start(self, message: str) -> None:
         """Ask the client for a progress bar; the job does not wait for it."""
         self._message = message
         if self._server.client.shows_progress:
-            self._creating = asyncio.create_task(self._create(), name="oci-lsp progress")
+            self._showing = asyncio.create_task(self._show(), name="oci-lsp progress")
 
     def report(self, message: str) -> None:
         """Show what the job does now."""
@@ -43,12 +49,12 @@ class JobProgress:
             return
         self._message = message
         if self._begun:
-            self._bar.report(self._token, lsp.WorkDoneProgressReport(message=message))
+            self._tell()
 
     def end(self, message: str) -> None:
         self._ended = True
-        if self._creating:
-            self._creating.cancel()
+        if self._showing:
+            self._showing.cancel()
         if self._begun:
             self._bar.end(self._token, lsp.WorkDoneProgressEnd(message=message))
         # pygls never drops a token by itself.
@@ -58,7 +64,12 @@ class JobProgress:
     def _bar(self) -> Any:
         return self._server.work_done_progress
 
-    async def _create(self) -> None:
+    def _tell(self) -> None:
+        seconds = time.monotonic() - self._started
+        message = self._message + (f" \N{MIDDLE DOT} {seconds:.0f} s" if seconds > _SILENT else "")
+        self._bar.report(self._token, lsp.WorkDoneProgressReport(message=message))
+
+    async def _show(self) -> None:
         try:
             await self._bar.create_async(self._token)
         except JsonRpcException as error:
@@ -71,6 +82,9 @@ class JobProgress:
         self._begun = True
         begin = lsp.WorkDoneProgressBegin(self._title, cancellable=True, message=self._message)
         self._bar.begin(self._token, begin)
+        while not self._ended:
+            await asyncio.sleep(_TICK)
+            self._tell()
 
     def _cancelled(self, future: Future[Any]) -> None:
         if future.cancelled():

@@ -18,8 +18,11 @@ from oci_lsp.lsp.asking import Pins
 from oci_lsp.lsp.client import Client
 from oci_lsp.lsp.code_actions import KINDS, code_actions
 from oci_lsp.lsp.configuration import Configuration
+from oci_lsp.lsp.failures import Failures
 from oci_lsp.lsp.jobs import Jobs
+from oci_lsp.lsp.lenses import code_lenses
 from oci_lsp.lsp.messages import Messages
+from oci_lsp.lsp.pages import Pages
 from oci_lsp.lsp.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -38,7 +41,10 @@ class Server(LanguageServer):
         """`assignments`: the command line's `--set KEY=VALUE` words, which outweigh all else."""
         super().__init__("oci-lsp", __version__, protocol_cls=Protocol)
         self.leaving = False
+        self.client_name = ""
         self.messages = Messages(self)
+        self.pages = Pages(self)
+        self.failures = Failures(self)
         self.configuration = Configuration(self, assignments)
         self.jobs = Jobs(self)
         self.pins = Pins(self)
@@ -59,6 +65,11 @@ class Server(LanguageServer):
         """Import what jobs need, in the background."""
         self._warming = asyncio.create_task(asyncio.to_thread(_import, _NEEDED_SOON))
 
+    def lenses_changed(self) -> None:
+        """Have the client ask for its code lenses again, where it can be told to."""
+        if self.client.refreshes_lenses and not self.leaving:
+            self.workspace_code_lens_refresh(None)
+
     async def aclose(self) -> None:
         """Cancel the jobs and end their kernels; the engine, which others share, lives on."""
         self.leaving = True
@@ -77,6 +88,8 @@ def _register(server: Server) -> None:
     @server.feature(lsp.INITIALIZE)
     def initialize(params: lsp.InitializeParams) -> None:
         server.configuration.initialise(params.initialization_options)
+        server.client_name = params.client_info.name if params.client_info else ""
+        server.protocol.trace = params.trace or lsp.TraceValue.Off
 
     @server.feature(lsp.INITIALIZED)
     async def initialized(params: lsp.InitializedParams) -> None:
@@ -89,13 +102,25 @@ def _register(server: Server) -> None:
 
     @server.feature(lsp.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     async def folders_changed(params: lsp.DidChangeWorkspaceFoldersParams) -> None:
-        server.configuration.pull()
+        server.configuration.folders_changed()
 
     @server.feature(
         lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=list(KINDS))
     )
     def actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction | lsp.Command] | None:
         return code_actions(server, params)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def changed(params: lsp.DidChangeTextDocumentParams) -> None:
+        server.failures.changed(params.text_document.uri)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
+    def closed(params: lsp.DidCloseTextDocumentParams) -> None:
+        server.failures.changed(params.text_document.uri)
+
+    @server.feature(lsp.TEXT_DOCUMENT_CODE_LENS, lsp.CodeLensOptions())
+    async def lenses(params: lsp.CodeLensParams) -> list[lsp.CodeLens] | None:
+        return await code_lenses(server, params.text_document.uri)
 
     @server.feature(lsp.SHUTDOWN)
     async def shutdown(params: None) -> None:

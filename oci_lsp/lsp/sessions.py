@@ -63,6 +63,12 @@ class Sessions:
             entry.users -= 1
             await asyncio.shield(asyncio.ensure_future(self._tidy()))
 
+    async def refresh(self, settings_of: Callable[[Path], Awaitable[Settings]]) -> None:
+        """Settings or folders changed: retire the sessions that no job would be given now."""
+        for (root, settings, _), entry in tuple(self._entries.items()):
+            entry.retired = not root.is_dir() or await settings_of(root) != settings
+        await self._tidy()
+
     async def _tidy(self) -> None:
         """End idle sessions that are out of date or too many."""
         idle = [key for key, entry in self._entries.items() if not entry.users]

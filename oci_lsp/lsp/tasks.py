@@ -24,6 +24,8 @@ class Order:
     target: Function | CommentBlock
     arguments: Arguments
     conversation: tuple[Message, ...] = ()
+    run_only: bool = False
+    """Run the tests on today's code, and change nothing."""
 
     @property
     def label(self) -> str:

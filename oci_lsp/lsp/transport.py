@@ -96,7 +96,10 @@ def serve_tcp(create: Callable[[], Server], host: str, port: int) -> int:
         place = listening.sockets[0].getsockname()
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, _resolve, status, 128 + number)
-        print(f"oci-lsp listens on {place[0]}:{place[1]}", file=sys.stderr, flush=True)  # noqa: T201
+        told = (
+            f"oci-lsp listens on {place[0]}:{place[1]}, for debugging: every user of this machine"
+        )
+        print(f"{told} can connect to it", file=sys.stderr, flush=True)  # noqa: T201
         return await status
 
     return _run(serve)

@@ -229,6 +229,7 @@ class _Job:
                 prompt_tokens=reply.prompt_tokens,
                 completion_tokens=reply.completion_tokens,
                 passed_tests=trial.passed_tests,
+                reply=reply.text,
             )
             self.attempts.append(attempt)
             self.observe(Attempted(attempt))

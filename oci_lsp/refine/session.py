@@ -13,10 +13,11 @@ from typing import Self
 from oci_lsp import history
 from oci_lsp.engine import lifecycle
 from oci_lsp.engine.client import EngineClient
+from oci_lsp.errors import OciError
 from oci_lsp.refine.check import check
 from oci_lsp.refine.loop import refine
 from oci_lsp.refine.task import Observer, Result, Stage, Task
-from oci_lsp.refine.transcript import records
+from oci_lsp.refine.transcript import Transcript
 from oci_lsp.settings import Settings
 from oci_lsp.verify.pool import Verifier
 
@@ -82,10 +83,11 @@ class Session:
 
         def finished(result: Result) -> None:
             try:
-                history.save(job_id, records(job_id, task, result), self.settings.history)
-            except (OSError, ValueError) as error:
-                # A full disk, or text that is no Unicode: the fix that has just passed must not be
-                # lost for it.
+                transcript = Transcript.of(job_id, task, result, self.settings)
+                history.save(job_id, transcript.records(), self.settings.history)
+            except (OSError, OciError) as error:
+                # A full disk, a folder that is no longer ours: the fix that has just passed must
+                # not be lost for it.
                 _log.warning("The transcript could not be written: %s", error)
 
         async with AsyncExitStack() as stack:

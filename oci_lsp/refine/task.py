@@ -96,7 +96,8 @@ class Task:
 class Attempt:
     """One candidate and what became of it; `turn` and `number` count from 1.
 
-    The token counts are None where the engine did not tell before the stream was closed.
+    `code` is what was put into the file, `reply` the whole of what the model wrote. The token
+    counts are None where the engine did not tell before the stream was closed.
     """
 
     turn: int
@@ -110,6 +111,7 @@ class Attempt:
     prompt_tokens: int | None
     completion_tokens: int | None
     passed_tests: int = 0
+    reply: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The figures that `--json` prints."""

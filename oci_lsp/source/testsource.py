@@ -33,8 +33,9 @@ def test_source(
     """The text of the selected tests, at most `limit` characters; a cut says what was left out.
 
     Tests come in the selection's order, each file with its imports and the helpers, fixtures and
-    set-up that its tests mention.
+    set-up that its tests mention. A file that is a link out of the project is left out.
     """
+    root = root.resolve()
     texts = {p.resolve(): t for p, t in (buffers or {}).items()}
     pieces = [snippet.text.rstrip("\n") for snippet in selection.snippets]
     by_file: dict[str, list[str]] = {}
@@ -43,7 +44,8 @@ def test_source(
         by_file.setdefault(name, []).append(suffix.partition("[")[0])
     room = limit - sum(len(piece) + 2 for piece in pieces)
     for name, suffixes in by_file.items():
-        file = read_test_file(root.resolve() / name, texts)
+        path = root / name
+        file = read_test_file(path, texts) if path.resolve().is_relative_to(root) else None
         if file is not None:
             piece = _of_file(file, name, suffixes, room)
             pieces.append(piece)

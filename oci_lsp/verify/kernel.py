@@ -72,12 +72,14 @@ class Kernel:
         layered: files of another owner that lie in a layer of its own, as old as itself.
         preload: what it imports ahead.
         refused: after `start`, those of its imports that a run could tell from its own.
+        versions: after `start`, the driver's Python ("3.11") and pytest ("8.3.4").
     """
 
     def __init__(self, plan: Plan, layered: frozenset[Path], preload: Preload) -> None:
         self.layered = layered
         self.preload = preload
         self.refused: tuple[str, ...] = ()
+        self.versions = ("", "")
         self._plan = plan
         self._folder: Path | None = None
         self._manager: Any = None
@@ -258,6 +260,7 @@ class Kernel:
                 f"{python} has pytest {hello['pytest']}; 7 or newer is needed",
                 f"Run `{mend.install_command(python, self._plan.root, upgrade=True)}`.",
             )
+        self.versions = (hello["python"], hello["pytest"])
 
     def _log(self) -> str:
         """The end of what the kernel printed, as advice; empty: it printed nothing."""

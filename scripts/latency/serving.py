@@ -47,7 +47,7 @@ async def start_server(root: Path, options: dict[str, Any]) -> tuple[LanguageCli
         lsp.InitializeParams(
             capabilities=lsp.ClientCapabilities(),
             root_uri=root.as_uri(),
-            initialization_options=options,
+            initialization_options={"trusted": True, **options},
         )
     )
     seconds = time.perf_counter() - started

@@ -151,13 +151,13 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    devices._gpu.cache_clear()
+    devices.gpu.cache_clear()
     try:
         assert devices.detect("auto").kind == "cpu"
         with pytest.raises(EngineError, match="no NVIDIA GPU"):
             devices.detect("cuda")
     finally:
-        devices._gpu.cache_clear()
+        devices.gpu.cache_clear()
 
 
 def test_the_gpu_is_found_by_its_tool(monkeypatch, tmp_path):
@@ -166,16 +166,16 @@ def test_the_gpu_is_found_by_its_tool(monkeypatch, tmp_path):
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    devices._gpu.cache_clear()
+    devices.gpu.cache_clear()
     try:
-        gpu = devices._gpu()
+        gpu = devices.gpu()
         assert gpu == Device("cuda", "NVIDIA Test 4090", 24564 * 1024**2)
         if not devices.torch_has_cuda():
             assert devices.detect("auto").kind == "cpu"
             with pytest.raises(EngineError, match="cannot use the NVIDIA Test 4090"):
                 devices.detect("cuda")
     finally:
-        devices._gpu.cache_clear()
+        devices.gpu.cache_clear()
 
 
 def test_the_light_modules_stay_light():

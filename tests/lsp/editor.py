@@ -35,6 +35,8 @@ def capabilities(
     llm_tag: bool = False,
     creates: bool = False,
     own: dict[str, Any] | None = None,
+    annotations: bool = False,
+    lens_refresh: bool = False,
 ) -> lsp.ClientCapabilities:
     """What a client says of itself; `own`: which of the server's own requests it answers."""
     kinds = lsp.ClientCodeActionKindOptions(["quickfix", "refactor"])
@@ -52,7 +54,11 @@ def capabilities(
             workspace_edit=lsp.WorkspaceEditClientCapabilities(
                 document_changes=document_changes,
                 resource_operations=[lsp.ResourceOperationKind.Create] if creates else None,
+                change_annotation_support=lsp.ChangeAnnotationsSupportOptions()
+                if annotations
+                else None,
             ),
+            code_lens=lsp.CodeLensWorkspaceClientCapabilities(lens_refresh or None),
         ),
         window=lsp.WindowClientCapabilities(
             work_done_progress=progress,
@@ -95,6 +101,7 @@ class Sent:
     uri: str
     version: int | None
     edits: tuple[lsp.TextEdit, ...]
+    note: lsp.ChangeAnnotation | None = None
 
 
 def _sent(edit: lsp.WorkspaceEdit) -> Sent:
@@ -105,9 +112,14 @@ def _sent(edit: lsp.WorkspaceEdit) -> Sent:
     (change,) = edit.document_changes
     assert isinstance(change, lsp.TextDocumentEdit)
     assert change.text_document.version is not None
-    plain = [edit for edit in change.edits if isinstance(edit, lsp.TextEdit)]
-    assert len(plain) == len(change.edits)
-    return Sent(change.text_document.uri, change.text_document.version, tuple(plain))
+    plain, notes = [], set()
+    for one in change.edits:
+        assert isinstance(one, lsp.TextEdit | lsp.AnnotatedTextEdit)
+        plain.append(lsp.TextEdit(one.range, one.new_text))
+        notes.add(getattr(one, "annotation_id", None))
+    (name,) = notes
+    note = (edit.change_annotations or {})[name] if name is not None else None
+    return Sent(change.text_document.uri, change.text_document.version, tuple(plain), note)
 
 
 class Editor:
@@ -120,6 +132,10 @@ class Editor:
         self.texts: dict[str, str] = {}
         self.versions: dict[str, int] = {}
         self.messages: list[str] = []
+        self.logged: list[str] = []
+        self.traced: list[lsp.LogTraceParams] = []
+        self.diagnostics: dict[str, list[lsp.Diagnostic]] = {}
+        self.lens_refreshes = 0
         self.tokens: list[Any] = []
         self.progress: list[dict[str, Any]] = []
         self.edits: list[Sent] = []
@@ -128,17 +144,18 @@ class Editor:
         self.configuration: dict[str, Any] | None = None
         self.questions: list[str] = []
         self.buttons: list[list[str]] = []
+        self.answers: list[str | None] = []
         self.answer_to_questions: str | None = "No"
         # Cleared while the user thinks about the questions.
         self.decided = asyncio.Event()
         self.decided.set()
-        # What the user answers to the next questions, prompts and lists, in order.
-        self.clicks: list[str | None] = []
+        # What the user answers to the next prompts and lists, in order.
         self.typed: list[Any] = []
         self.picks: list[Any] = []
         self.prompts: list[dict[str, Any]] = []
         self.refusal: str | None = None
         self.on_edit: list[Any] = []
+        self.on_question: list[Any] = []
         self.pid = 0
         self.seconds_to_initialize = 0.0
         on = self.client.feature
@@ -148,7 +165,10 @@ class Editor:
         on(lsp.WORKSPACE_CONFIGURATION)(lambda p: [self.configuration] * len(p.items))
         on(lsp.CLIENT_REGISTER_CAPABILITY)(lambda params: None)
         on(lsp.WINDOW_SHOW_MESSAGE)(lambda params: self.messages.append(params.message))
-        on(lsp.WINDOW_LOG_MESSAGE)(lambda params: None)
+        on(lsp.WINDOW_LOG_MESSAGE)(lambda params: self.logged.append(params.message))
+        on(lsp.LOG_TRACE)(lambda params: self.traced.append(params))
+        on(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(lambda params: self._diagnosed(params))
+        on(lsp.WORKSPACE_CODE_LENS_REFRESH)(lambda params: self._refresh())
         on(lsp.WINDOW_SHOW_MESSAGE_REQUEST)(functools.partial(self._question))
         on(lsp.WINDOW_SHOW_DOCUMENT)(lambda params: self._show(params))
         on("oci_lsp/input")(lambda params: self._own(params, self.typed))
@@ -160,13 +180,21 @@ class Editor:
     async def _question(self, params: lsp.ShowMessageRequestParams) -> lsp.MessageActionItem | None:
         self.questions.append(params.message)
         self.buttons.append([action.title for action in params.actions or ()])
+        for hook in self.on_question:
+            hook()
         await self.decided.wait()
-        answer = self.clicks.pop(0) if self.clicks else self.answer_to_questions
+        answer = self.answers.pop(0) if self.answers else self.answer_to_questions
         return lsp.MessageActionItem(answer) if answer else None
 
     def _own(self, params: Any, answers: list[Any]) -> Any:
         self.prompts.append(_plain(params))
         return answers.pop(0)
+
+    def _diagnosed(self, params: lsp.PublishDiagnosticsParams) -> None:
+        self.diagnostics[params.uri] = list(params.diagnostics)
+
+    def _refresh(self) -> None:
+        self.lens_refreshes += 1
 
     def _show(self, params: lsp.ShowDocumentParams) -> lsp.ShowDocumentResult:
         self.shown.append(params.uri)
@@ -272,6 +300,17 @@ class Editor:
         )
         return list(found or ())
 
+    async def lenses(self, name: str) -> list[tuple[int, str, lsp.Command]]:
+        """The code lenses of a buffer: line, title and command."""
+        found = await self.client.text_document_code_lens_async(
+            lsp.CodeLensParams(lsp.TextDocumentIdentifier(self.uri(name)))
+        )
+        return [
+            (lens.range.start.line, lens.command.title, lens.command)
+            for lens in found or ()
+            if lens.command
+        ]
+
     async def execute(self, command: str, *arguments: Any) -> Any:
         """Run a command; what it answers."""
         return _plain(
@@ -332,7 +371,12 @@ class Editor:
     # -- life ----------------------------------------------------------------------------
 
     async def begin(
-        self, options: Any, client: lsp.ClientCapabilities, *words: str, log: Path
+        self,
+        options: Any,
+        client: lsp.ClientCapabilities,
+        *words: str,
+        log: Path,
+        info: lsp.ClientInfo | None = None,
     ) -> None:
         started = asyncio.get_running_loop().time()
         await self.client.start_io(
@@ -343,6 +387,7 @@ class Editor:
             lsp.InitializeParams(
                 process_id=os.getpid(),
                 capabilities=client,
+                client_info=info,
                 root_uri=self.root.as_uri(),
                 workspace_folders=[lsp.WorkspaceFolder(self.root.as_uri(), "root")],
                 initialization_options=options,
@@ -376,20 +421,24 @@ async def editor(
     options: dict[str, Any] | None = None,
     configuration: dict[str, Any] | None = None,
     speaking: LanguageClient | None = None,
+    trusted: bool | None = True,
+    client_info: lsp.ClientInfo | None = None,
 ) -> AsyncIterator[Editor]:
     """An editor with its server, on a project; `options` are merged into the settings.
 
-    `client` is what the editor says of itself, `speaking` what speaks for it.
+    `client` is what the editor says of itself, `speaking` what speaks for it; `trusted` is what it
+    says of the folder, None: nothing.
     """
     tree: dict[str, Any] = {
         "engine": {"url": url, "model": "scripted"},
         "refine": {"candidates": 1, "turns": 2},
+        **({} if trusted is None else {"trusted": trusted}),
         **(options or {}),
     }
     made = Editor(root, speaking)
     made.configuration = configuration
     log = root.parent / f"{root.name}.log"
-    await made.begin(tree, client or capabilities(), *words, log=log)
+    await made.begin(tree, client or capabilities(), *words, log=log, info=client_info)
     try:
         yield made
     finally:

@@ -93,8 +93,9 @@ def was_offered(client: lsp.ClientCapabilities, method: str, params: Any) -> boo
         return bool(own.get(method.removeprefix("oci_lsp/")))
     return bool(
         {
-            # Every client shows messages, with buttons too.
-            lsp.WINDOW_SHOW_MESSAGE_REQUEST: True,
+            lsp.WINDOW_SHOW_MESSAGE_REQUEST: True,  # every client must be able to ask
+            lsp.WORKSPACE_CODE_LENS_REFRESH: workspace.code_lens
+            and workspace.code_lens.refresh_support,
             lsp.WINDOW_WORK_DONE_PROGRESS_CREATE: window.work_done_progress,
             lsp.WINDOW_SHOW_DOCUMENT: window.show_document and window.show_document.support,
             lsp.WORKSPACE_CONFIGURATION: workspace.configuration,

@@ -27,7 +27,7 @@ async def test_a_test_is_picked_by_its_button_and_pinned(tmp_path):
     with ScriptedEngine([fenced(RIGHT)]) as engine:
         async with editor(root, engine.url) as ed:
             ed.open("calc.py")
-            ed.clicks = [node_id, "Pin"]
+            ed.answers = [node_id, "Pin"]
             end = await ed.job("fixFunction", "calc.py", "add")
             assert end["outcome"] == "passed", end
             assert ed.text("calc.py") == RIGHT
@@ -36,7 +36,7 @@ async def test_a_test_is_picked_by_its_button_and_pinned(tmp_path):
             await ed.until(lambda: "pinned in" in "".join(ed.messages), "the pin")
             # The pin is found: nobody is asked again.
             ed.type("calc.py", "a + b", "a - b")
-            ed.clicks = []
+            ed.answers = []
             engine.add(fenced(RIGHT))
             end = await ed.job("fixFunction", "calc.py", "add")
             assert end["outcome"] == "passed"
@@ -53,7 +53,7 @@ async def test_no_pin_is_written_unasked(tmp_path, answer):
     with ScriptedEngine([fenced(RIGHT)]) as engine:
         async with editor(root, engine.url) as ed:
             ed.open("calc.py")
-            ed.clicks = ["checks/test_hidden.py::test_sums", answer]
+            ed.answers = ["checks/test_hidden.py::test_sums", answer]
             assert (await ed.job("fixFunction", "calc.py", "add"))["outcome"] == "passed"
             await ed.until(lambda: len(ed.questions) == 2, "the question")
     assert (root / "pyproject.toml").read_bytes() == before
@@ -64,7 +64,7 @@ async def test_asserts_are_typed_until_they_can_run(tmp_path):
     with ScriptedEngine([fenced(RIGHT)]) as engine:
         async with editor(root, engine.url, client=OWN) as ed:
             ed.open("calc.py")
-            ed.clicks = ["Type asserts", "Pin"]
+            ed.answers = ["Type asserts", "Pin"]
             ed.typed = [{"text": "assert add(1, 1 = 2"}, {"text": "adding"}]
             ed.typed.append({"text": "assert add(1, 1) == 2\nassert add(2, 3) == 5"})
             end = await ed.job("fixFunction", "calc.py", "add")
@@ -90,7 +90,7 @@ async def test_several_tests_are_picked_from_a_list(tmp_path):
     with ScriptedEngine([fenced(RIGHT)]) as engine:
         async with editor(root, engine.url, client=OWN) as ed:
             ed.open("calc.py")
-            ed.clicks = ["Pick a test"]
+            ed.answers = ["Pick a test"]
             ed.picks = [{"ids": [*reversed(names), "unknown"]}]
             end = await ed.job("fixFunction", "calc.py", "add")
             assert end["outcome"] == "passed", end
@@ -107,7 +107,7 @@ async def test_a_test_file_is_made_opened_and_filled_in(tmp_path, creates):
     with ScriptedEngine([fenced(RIGHT)]) as engine:
         async with editor(root, engine.url, client=client) as ed:
             ed.open("pkg/calc.py")
-            ed.clicks = ["Create tests/test_calc.py", "Open tests/test_calc.py"]
+            ed.answers = ["Create tests/test_calc.py", "Open tests/test_calc.py"]
             end = await ed.job("fixFunction", "pkg/calc.py", "add")
             assert end["outcome"] == "no_test"
             assert "Say in tests/test_calc.py what add must do" in end["message"]
@@ -130,7 +130,7 @@ async def test_a_refused_file_is_told(tmp_path):
     root = write(tmp_path, {"calc.py": BUGGY})
     async with editor(root, client=capabilities(creates=True)) as ed:
         ed.open("calc.py")
-        ed.clicks = ["Create test_calc.py"]
+        ed.answers = ["Create test_calc.py"]
         ed.refusal = "read-only"
         end = await ed.job("fixFunction", "calc.py", "add")
     assert end["outcome"] == "error"
@@ -143,7 +143,7 @@ async def test_no_answer_ends_with_advice(tmp_path, answer):
     root = project(tmp_path)
     async with editor(root) as ed:
         ed.open("calc.py")
-        ed.clicks = [answer]
+        ed.answers = [answer]
         end = await ed.job("fixFunction", "calc.py", "add")
     assert end["outcome"] == "no_test"
     assert "# test: NODEID" in end["message"]

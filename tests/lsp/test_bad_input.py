@@ -69,7 +69,7 @@ async def test_a_place_without_a_function_and_a_name_that_is_none(tmp_path):
         assert kind == "error"
         assert "Did you mean add?" in message
         remark = {"uri": uri, "position": {"line": 7, "character": 3}}
-        assert "no function to fix" in (await outcome(ed, remark))[1]
+        assert "no function here" in (await outcome(ed, remark))[1]
         old = {"uri": uri, "position": {"line": 3, "character": 0}, "version": 0}
         assert (await outcome(ed, old))[0] == "stale"
 
@@ -152,19 +152,6 @@ async def test_wrong_settings_are_told_once_and_defaults_used(tmp_path):
             assert (await ed.job("fixFunction", "calc.py", "add"))["outcome"] == "passed"
     assert sum("refine.turns: 'many' is not a whole number" in m for m in ed.messages) == 1
     assert sum("Unknown setting verify.colour" in m for m in ed.messages) == 1
-
-
-@pytest.mark.parametrize("trusted", [True, False])
-async def test_guarded_keys_of_a_repository_count_in_a_trusted_workspace_only(tmp_path, trusted):
-    key = '[tool.oci-lsp]\nverify.interpreter = "/nowhere/python"\n'
-    root = write(tmp_path, {"calc.py": BUGGY, "pyproject.toml": key})
-    options = {"trusted": True} if trusted else {}
-    with ScriptedEngine([fenced(RIGHT)]) as engine:
-        async with editor(root, engine.url, options=options) as ed:
-            ed.open("calc.py")
-            end = await ed.job("fixFunction", "calc.py", "add", tests=["assert add(2, 3) == 5"])
-    ignored = any("verify.interpreter from pyproject.toml is ignored" in m for m in ed.messages)
-    assert (end["outcome"], ignored) == (("error", False) if trusted else ("passed", True))
 
 
 async def test_settings_that_the_client_is_asked_for_and_that_change(tmp_path):

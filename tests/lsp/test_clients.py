@@ -129,7 +129,7 @@ async def test_the_whole_way(tmp_path, name):
             answer = await ed.execute("oci_lsp.showTranscript", {"jobId": job})
             assert ed.shown == ([answer["uri"]] if can["documents"] else [])
             if not can["documents"]:
-                await ed.until(lambda: "transcript is in" in "".join(ed.messages), "the place")
+                await ed.until(lambda: "page is in" in "".join(ed.messages), "the place")
 
             assert {edit.version is not None for edit in ed.edits} == {can["versions"]}
             assert {edit.uri for edit in ed.edits} == {uri}

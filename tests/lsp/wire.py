@@ -76,7 +76,7 @@ class Wire:
                 "processId": os.getpid(),
                 "rootUri": self.root.as_uri(),
                 "capabilities": capabilities,
-                "initializationOptions": options,
+                "initializationOptions": {"trusted": True, **options},
             },
         )
         self.notify("initialized", {})

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import pytest
 
-from oci_lsp import history
 from oci_lsp.refine.task import Attempted, Diagnostic, Stage, Token, unified_diff
 from tests.projects import BUGGY, CALLS_NOTHING, RIGHT, TEST, calc, fenced, task, write
 from tests.refine.solving import solve, wrong
@@ -325,24 +323,6 @@ async def test_feedback_continues_the_conversation(tmp_path):
     assert "use sum()" in messages[-1]["content"]
     assert "return a + b" in messages[2]["content"]
     assert [m.author for m in second.messages][-2:] == ["user", "model"]
-
-
-async def test_the_transcript_is_private_complete_and_bounded(tmp_path):
-    root = calc(tmp_path)
-    for _ in range(3):
-        with ScriptedEngine([wrong(0), fenced(RIGHT)]) as engine:
-            await solve(task(root, "calc.py", "add"), engine, history={"keep": 2})
-    paths = sorted(history.folder().glob("*.jsonl"))
-    assert len(paths) == 2
-    assert [path.stat().st_mode & 0o777 for path in paths] == [0o600, 0o600]
-    records = history.load(paths[-1])
-    assert [record["type"] for record in records] == ["job", *["message"] * 5, *["attempt"] * 2]
-    roles = [record["role"] for record in records if record["type"] == "message"]
-    assert roles == ["system", "user", "assistant", "user", "assistant"]
-    assert records[0]["outcome"] == "passed"
-    said = json.dumps(records)
-    assert "add(2, 3) returned 6, expected 5" in said
-    assert "in test_add: assert add(2, 3) == 5" in said
 
 
 async def test_events_tell_what_goes_on(tmp_path):

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from oci_lsp import history
+from oci_lsp.paths import history_dir
 from oci_lsp.refine.task import Baseline, Stage, Token
 from tests.projects import CALLS_NOTHING, RIGHT, TEST, calc, fenced, task, write
 from tests.refine.solving import solve
@@ -153,5 +154,5 @@ async def test_a_cancelled_job_stops_the_model_and_the_kernel_within_a_second(tm
         if when == "generating":
             engine.wait("disconnected")
     assert _kernels() <= before
-    saved = [history.load(path) for path in history.folder().glob("*.jsonl")]
+    saved = [history.load(path) for path in history_dir().glob("*.jsonl")]
     assert [records[0]["outcome"] for records in saved] == ["cancelled"]

@@ -247,24 +247,6 @@ def test_version_and_help():
     assert "FILE::QUALNAME" in done.stdout
 
 
-def test_doctor_names_each_part_and_the_exit_status_tells(tmp_path):
-    root = calc(tmp_path)
-    with ScriptedEngine([]) as engine:
-        well = oci("doctor", "--json", engine=None, cwd=root)
-        remote = subprocess.run(
-            [*command("doctor", "--json"), "--set", f"engine.url={engine.url}"],
-            capture_output=True, text=True, cwd=root, timeout=SECONDS, check=False,
-        )  # fmt: skip
-    whats = ["Python", "engine", "model", "sandbox", "tests"]
-    assert [finding["what"] for finding in json.loads(well.stdout)] == whats
-    findings = json.loads(remote.stdout)
-    assert [finding["ok"] for finding in findings] == [True] * 5, findings
-    assert remote.returncode == 0
-    broken = oci("doctor", "--set", "verify.interpreter=/none", cwd=root)
-    assert broken.returncode == 1
-    assert "verify.interpreter" in broken.stdout
-
-
 def test_a_comment_to_oci_is_the_users_word_here_too(tmp_path):
     code = RIGHT.replace("(a, b):\n", "(a, b):\n    # oci: name the sum\n")
     root = calc(tmp_path, code)

@@ -1,0 +1,1 @@
+"""What `oci-lsp doctor` looks at."""
