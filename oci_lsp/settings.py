@@ -112,6 +112,9 @@ class RefineSettings:
     regression_seconds: float = _doc(
         "Seconds for the other tests that reference the function; 0: not run", 60.0, low=0
     )
+    suite_seconds: float = _doc(
+        "Seconds that a run of the whole test suite may take, to fix all that fails", 600.0, low=1
+    )
 
 
 @dataclass(frozen=True)

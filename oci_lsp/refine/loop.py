@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from oci_lsp.engine.client import Request
@@ -228,7 +228,7 @@ class _Job:
                 verify_seconds=trial.seconds,
                 prompt_tokens=reply.prompt_tokens,
                 completion_tokens=reply.completion_tokens,
-                passed_tests=trial.passed_tests,
+                green=trial.green,
                 reply=reply.text,
             )
             self.attempts.append(attempt)
@@ -258,7 +258,7 @@ class _Job:
         if not tried:
             return
         reply, best = max(
-            tried, key=lambda pair: (_rank(pair[1].verdict, pair[1].passed_tests), -pair[0].index)
+            tried, key=lambda pair: (_rank(pair[1].verdict, pair[1].green), -pair[0].index)
         )
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
         if best.unchanged and isinstance(self.task.target, Function):
@@ -292,7 +292,7 @@ class _Job:
         message = f"{self.task.label} is as it was: no candidate passed within {limit}"
         if not self.attempts:
             return f"{message}."
-        best = max(self.attempts, key=lambda attempt: _rank(attempt.verdict, attempt.passed_tests))
+        best = max(self.attempts, key=lambda attempt: _rank(attempt.verdict, attempt.green))
         made = counted(len(self.attempts), "attempt")
         if self.repeats:
             made += f", {counted(self.repeats, 'repeat')} not run again"
@@ -326,7 +326,7 @@ class _Job:
         await asyncio.gather(*ending, return_exceptions=True)
 
 
-def _rank(verdict: Verdict, passed_tests: int) -> tuple[int, int]:
+def _rank(verdict: Verdict, green: Sequence[str]) -> tuple[int, int]:
     """Nearer to right ranks higher: one that ran before one that could not, then tests passed."""
     ran = {"rejected": 0, "crashed": 1, "timed_out": 1, "vacuous": 1}.get(verdict, 2)
-    return ran, passed_tests
+    return ran, len(green)

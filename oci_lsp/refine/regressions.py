@@ -1,4 +1,4 @@
-"""Regressions: the other tests that reference the function; none may turn from green to red."""
+"""Regressions: other tests, named by the task or referencing the function; none may turn red."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from oci_lsp.refine.runs import Runs
 from oci_lsp.refine.task import Task, Verifier
+from oci_lsp.settings import RefineSettings
 from oci_lsp.source.functions import Function
 from oci_lsp.source.tests import referencing_tests
 from oci_lsp.verify import feedback
@@ -16,11 +17,14 @@ from oci_lsp.verify.verdict import Report, TestResult
 class Regressions:
     """Runs the other tests of one task within a budget of seconds; 0: none are run."""
 
-    def __init__(self, task: Task, verifier: Verifier, runs: Runs, seconds: float) -> None:
+    def __init__(
+        self, task: Task, verifier: Verifier, runs: Runs, settings: RefineSettings
+    ) -> None:
         self._task = task
         self._verifier = verifier
         self._runs = runs
-        self._seconds = seconds
+        self._seconds = settings.suite_seconds if task.green else settings.regression_seconds
+        self._setting = "suiteSeconds" if task.green else "regressionSeconds"
         self._others: tuple[str, ...] | None = None
         self._green_before: dict[str, bool] | None = None
         self._unjudged = 0
@@ -32,8 +36,8 @@ class Regressions:
         notes = []
         if self._unjudged:
             notes.append(
-                f"{self._unjudged} other tests that reference it were not reached within"
-                f" {self._seconds:g} s (refine.regressionSeconds)."
+                f"{self._unjudged} other tests were not reached within"
+                f" {self._seconds:g} s (refine.{self._setting})."
             )
         if self._flaky:
             notes.append(f"Flaky, red and green on the same code: {', '.join(self._flaky)}.")
@@ -103,7 +107,7 @@ class Regressions:
         target = self._task.target
         if not isinstance(target, Function) or self._seconds <= 0:
             return ()
-        found = referencing_tests(
+        found = self._task.green or referencing_tests(
             self._task.root, self._task.path, self._task.module, target, self._task.buffers
         )
         return tuple(_left(found, self._runs.selection.node_ids))

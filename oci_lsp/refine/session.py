@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from oci_lsp.refine.task import Observer, Result, Stage, Task
 from oci_lsp.refine.transcript import Transcript
 from oci_lsp.settings import Settings
 from oci_lsp.verify.pool import Verifier
+from oci_lsp.verify.verdict import Report, Run
 
 Consent = Callable[[str], Awaitable[bool]]
 
@@ -69,6 +70,15 @@ class Session:
             asyncio.CancelledError: the caller cancelled.
         """
         return await check(task, self._verifier, self.settings, observe)
+
+    async def run_suite(self, files: Mapping[Path, str]) -> Report:
+        """Run the project's whole test suite; `files` are texts by path that count unsaved.
+
+        Raises:
+            OciError: the kernel could not be started.
+        """
+        seconds = self.settings.refine.suite_seconds
+        return await self._verifier.run(Run(files=files, suite=True, timeout=seconds))
 
     async def run(self, task: Task, observe: Observer, job_id: str) -> Result:
         """Run one job and keep its transcript.

@@ -71,6 +71,8 @@ class Task:
         feedback: the user's words, oldest first.
         buffers: unsaved texts of other files by real path.
         conversation: messages of the job that this one continues; empty for a new one.
+        green: node ids of tests that pass today and must go on to; empty: those that reference
+            the function are looked for.
     """
 
     root: Path
@@ -83,6 +85,7 @@ class Task:
     diagnostics: tuple[Diagnostic, ...] = ()
     buffers: Mapping[Path, str] = field(default_factory=dict)
     conversation: tuple[Message, ...] = ()
+    green: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -97,7 +100,8 @@ class Attempt:
     """One candidate and what became of it; `turn` and `number` count from 1.
 
     `code` is what was put into the file, `reply` the whole of what the model wrote. The token
-    counts are None where the engine did not tell before the stream was closed.
+    counts are None where the engine did not tell before the stream was closed. `green` are the ids
+    of the tests that passed.
     """
 
     turn: int
@@ -110,7 +114,7 @@ class Attempt:
     verify_seconds: float
     prompt_tokens: int | None
     completion_tokens: int | None
-    passed_tests: int = 0
+    green: tuple[str, ...] = ()
     reply: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -161,14 +165,19 @@ class Result:
 class Stage:
     """The job entered a stage; `attempt` counts from 1, 0 before the first."""
 
-    name: Literal["baseline", "isolation", "engine", "generating", "testing", "regressions"]
+    name: Literal[
+        "suite", "baseline", "isolation", "engine", "generating", "testing", "regressions"
+    ]
     attempt: int = 0
     of: int = 0
     turn: int = 0
     detail: str = ""
+    label: str = ""
+    """The function that it is about, where there are several."""
 
     def __str__(self) -> str:
         words = {
+            "suite": "running the test suite",
             "baseline": "running the test on today's code",
             "isolation": "isolation",
             "engine": "waiting for the engine",
@@ -176,7 +185,8 @@ class Stage:
             "testing": "testing",
             "regressions": "running the other tests",
         }
-        head = f"attempt {self.attempt}/{self.of}: " if self.attempt else ""
+        head = f"{self.label}: " if self.label else ""
+        head += f"attempt {self.attempt}/{self.of}: " if self.attempt else ""
         return head + words[self.name] + (f" ({self.detail})" if self.detail else "")
 
 
@@ -202,7 +212,15 @@ class Baseline:
     report: Report
 
 
-Event = Stage | Token | Attempted | Baseline
+@dataclass(frozen=True)
+class Suspected:
+    """Of several functions, the one that is worked on next, and the failing tests that blame it."""
+
+    label: str
+    tests: tuple[str, ...]
+
+
+Event = Stage | Token | Attempted | Baseline | Suspected
 Observer = Callable[[Event], None]
 
 

@@ -35,7 +35,7 @@ class Trial:
     code: str
     seconds: float = 0.0
     text: str = ""
-    passed_tests: int = 0
+    green: tuple[str, ...] = ()
     regressions: tuple[str, ...] = field(default=())
     unchanged: bool = False
 
@@ -80,7 +80,7 @@ class Trials:
         self.task = task
         self._verifier = verifier
         self._runs = Runs(task, settings.verify)
-        self._others = Regressions(task, verifier, self._runs, settings.refine.regression_seconds)
+        self._others = Regressions(task, verifier, self._runs, settings.refine)
         self._observe = observe
         self._seen: dict[str, Trial] = {}
         self._spliced: dict[str, Spliced | RejectedReplyError] = {}
@@ -249,6 +249,6 @@ class Trials:
             code=spliced.code,
             seconds=time.monotonic() - started,
             text=spliced.text,
-            passed_tests=sum(test.outcome == "passed" for test in report.tests),
+            green=tuple(test.id for test in report.tests if test.outcome == "passed"),
             regressions=regressions,
         )

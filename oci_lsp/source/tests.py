@@ -181,7 +181,8 @@ def _checked_id(root: Path, node_id: str, buffers: Mapping[Path, str]) -> str:
         return relative
     plain = suffix.partition("[")[0]
     file = read_test_file(place, buffers)
-    if file is not None and not file.may_hold(plain):
+    # A doctest that pytest collects is named by module and object, with dots.
+    if file is not None and "." not in plain and not file.may_hold(plain):
         known = [test.suffix for test in file.tests]
         near = difflib.get_close_matches(plain, known, n=3) or known[:5]
         advice = f"It has: {', '.join(near)}" if near else "It has no tests."

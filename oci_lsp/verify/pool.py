@@ -206,5 +206,6 @@ def _gone(error: KernelGoneError, run: Run) -> dict[str, Any]:
         "tests": [],
         "silent": False,
         "printed": "",
+        "functions": [],
         "gone": True,
     }

@@ -44,6 +44,8 @@ class Run:
     Attributes:
         files: absolute path -> text laid over the project: the candidate and unsaved buffers.
         node_ids: pytest node ids, relative to the root, with forward slashes.
+        suite: instead of node ids, whatever pytest collects by the project's own options; files
+            that cannot be imported count as tests, and it is told what each test entered.
         snippets: run in the globals of the module at `snippet_path`.
         candidate: what must be entered; None: the run is not about one function.
         original: the text of the candidate's file before the candidate: what it does, the candidate
@@ -54,6 +56,7 @@ class Run:
 
     files: Mapping[Path, str]
     node_ids: tuple[str, ...] = ()
+    suite: bool = False
     snippets: tuple[Snippet, ...] = ()
     snippet_path: Path | None = None
     candidate: Candidate | None = None
@@ -75,6 +78,8 @@ class TestResult:
     """One test's outcome; `message` is short and leads with the values, `details` has frames.
 
     `places` are those of the project that a failure's traceback passed, the outermost first.
+    `entered` are where the project's functions begin that the test entered, in the order of their
+    first calls, its own included; told of a whole suite only.
     """
 
     __test__ = False
@@ -86,6 +91,7 @@ class TestResult:
     details: str = ""
     output: str = ""
     places: tuple[Place, ...] = ()
+    entered: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def request(run: Run, root: Path, seen: Path, variant: Variant = "plain") -> dic
             "lines": list(candidate.lines),
         },
         "original": run.original,
+        "suite": run.suite,
         "control": variant == "control",
         "disguised": variant == "disguised",
         "moved": {} if seen == root else {str(root): str(seen)},

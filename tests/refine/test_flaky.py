@@ -9,7 +9,7 @@ from pathlib import Path
 from oci_lsp.refine.regressions import Regressions
 from oci_lsp.refine.runs import Runs
 from oci_lsp.refine.task import Baseline, Event
-from oci_lsp.settings import VerifySettings
+from oci_lsp.settings import RefineSettings, VerifySettings
 from oci_lsp.verify.pool import Verifier
 from oci_lsp.verify.verdict import Report, Run
 from tests.projects import BUGGY, RIGHT, TEST, calc, fenced, task, write
@@ -82,13 +82,13 @@ async def test_another_test_that_is_flaky_is_no_regression_but_is_named(tmp_path
     async with Verifier(root, VerifySettings()) as verifier:
         # Red with the candidate, green on today's code, green with the candidate.
         world = ChangingWorld(verifier, root / "state.txt", ["down", "up", "up"])
-        regressions = Regressions(job, world, Runs(job, VerifySettings()), 60)
+        regressions = Regressions(job, world, Runs(job, VerifySettings()), RefineSettings())
         assert await regressions.turned_red(RIGHT) is None
         assert regressions.notes == (
             "Flaky, red and green on the same code: test_other.py::test_other.",
         )
         world = ChangingWorld(verifier, root / "state.txt", ["down", "up", "down"])
-        regressions = Regressions(job, world, Runs(job, VerifySettings()), 60)
+        regressions = Regressions(job, world, Runs(job, VerifySettings()), RefineSettings())
         turned = await regressions.turned_red(RIGHT)
     assert turned is not None
     assert [test.id for test in turned.tests] == ["test_other.py::test_other"]
@@ -104,7 +104,8 @@ async def test_other_tests_that_the_budget_did_not_suffice_for_are_counted(tmp_p
     write(root, {"test_other.py": slow})
     job = task(root, "calc.py", "add")
     async with Verifier(root, VerifySettings()) as verifier:
-        regressions = Regressions(job, verifier, Runs(job, VerifySettings()), 8)
+        limits = RefineSettings(regression_seconds=8)
+        regressions = Regressions(job, verifier, Runs(job, VerifySettings()), limits)
         await asyncio.wait_for(regressions.turned_red(RIGHT), 120)
     (note,) = regressions.notes
     assert "not reached within 8 s" in note

@@ -36,7 +36,8 @@ def broken(summary: str) -> dict[str, Any]:
 
 
 def judge(request: Mapping[str, Any], run: RunRecord) -> dict[str, Any]:
-    """The judgement: `verdict`, `summary`, `tests`, `silent` (the probe saw nothing), `seconds`."""
+    """The judgement: `verdict`, `summary`, `tests`, `silent` (the probe saw nothing), `seconds`,
+    `functions` (places, to which the numbers in a test's `entered` point)."""
     tests = _results(request, run)
     verdict, summary = _verdict(request, run, tests)
     return _judgement(verdict, summary, tests, run)
@@ -52,6 +53,7 @@ def _judgement(
         "silent": verdict == "vacuous",
         "printed": run.printed,
         "seconds": run.seconds,
+        "functions": [place for event in run.of("entered") for place in event["new"]],
     }
 
 
@@ -176,6 +178,11 @@ def _belongs(node_id: str, requested: str) -> bool:
 def _results(request: Mapping[str, Any], run: RunRecord) -> list[dict[str, Any]]:
     collected = [node_id for event in run.of("collected") for node_id in event["ids"]]
     tests = [_result(node_id, run, request["timeout"]) for node_id in dict.fromkeys(collected)]
+    if request["suite"]:
+        entered = {event["id"]: event["functions"] for event in run.of("entered")}
+        for test in tests:
+            test["entered"] = entered.get(test["id"], [])
+        return tests + _not_collected(run)
     if not _collection_ended(run):
         return [test for test in tests if test["outcome"] != "missing"]
     tests += [
@@ -184,6 +191,15 @@ def _results(request: Mapping[str, Any], run: RunRecord) -> list[dict[str, Any]]
         if not any(_belongs(found, node_id) for found in collected)
     ]
     return tests
+
+
+def _not_collected(run: RunRecord) -> list[dict[str, Any]]:
+    """Files that could not be imported, in the place of their tests."""
+    told = ("message", "details", "places")
+    return [
+        _empty(event["id"], "error", "") | {key: event[key] for key in told}
+        for event in run.of("collect_error")
+    ]
 
 
 def _collection_ended(run: RunRecord) -> bool:
@@ -204,6 +220,7 @@ def _empty(node_id: str, outcome: str, message: str) -> dict[str, Any]:
         "details": "",
         "output": "",
         "places": [],
+        "entered": [],
         "cut": False,
     }
 
@@ -252,8 +269,16 @@ def _interrupted(run: RunRecord, timeout: float) -> dict[str, Any]:
         "outcome": "failed",
         "message": message,
         "details": details if run.stacks else "",
+        "places": [_place(frame) for frame in reversed(user_frames(run.stacks[-1]))]
+        if run.stacks
+        else [],
         "cut": True,
     }
+
+
+def _place(frame: str) -> tuple[str, int]:
+    name, _, line = frame.rpartition(" in ")[0].rpartition(":")
+    return name, int(line)
 
 
 def user_frames(dump: str) -> list[str]:

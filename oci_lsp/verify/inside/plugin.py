@@ -13,6 +13,7 @@ from .channel import Channel
 from .integrity import Integrity
 from .probe import Probe
 from .sentinel import Sentinel, Suspects
+from .spectrum import Spectrum
 
 
 def run(
@@ -64,6 +65,8 @@ def _arguments(request: Dict[str, Any]) -> List[str]:
     if not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         arguments += ["-n0"] if find_spec("xdist") else []
         arguments += ["--no-cov"] if find_spec("pytest_cov") else []
+    if request["suite"]:
+        return [*arguments, "--continue-on-collection-errors"]
     # Relative: pytest takes what follows a `[` in the root's own path for a test's parameter.
     targets = ["./" + node_id for node_id in request["node_ids"]]
     return arguments + (targets or [_nearest(request["root"], request["snippet_path"])])
@@ -91,6 +94,7 @@ class Plugin:
         self._channel = channel
         self._root = request["root"]
         self._probe = Probe(request["candidate"], suspects)
+        self._spectrum = Spectrum(self._root, wanted=request["suite"])
         self._integrity = integrity
         self._sentinel = Sentinel(suspects, self._tell_of_a_look)
         self._ids: Dict[int, str] = {}
@@ -119,7 +123,7 @@ class Plugin:
     def pytest_collection(self, session: Any) -> Optional[bool]:
         """Without node ids nothing of the project is collected, the snippets alone are run."""
         self._integrity.start()
-        if self._request["node_ids"]:
+        if self._request["node_ids"] or self._request["suite"]:
             return None
         session.items = []
         session.config.hook.pytest_collection_modifyitems(
@@ -137,7 +141,8 @@ class Plugin:
         try:
             items += snippets.collect(session, self._request)
         except Exception as error:
-            self._channel.send("collect_error", **self.explainer.collection(error))
+            fields = self.explainer.collection(error)
+            self._channel.send("collect_error", id="", **fields)
 
     def pytest_deselected(self, items: List[Any]) -> None:
         """Tell which requested tests the project's options left out."""
@@ -152,10 +157,11 @@ class Plugin:
             call = getattr(report, "call", None)
             error = call.excinfo.value if call is not None and call.excinfo else None
             if error is None:
-                fields = {"message": str(report.longrepr), "details": "", "blamed": False}
+                text = str(report.longrepr)
+                fields = {"message": text, "details": "", "blamed": False, "places": []}
             else:
                 fields = self.explainer.collection(error)
-            self._channel.send("collect_error", **fields)
+            self._channel.send("collect_error", id=self._identify(collector), **fields)
 
     def pytest_collection_finish(self, session: Any) -> None:
         """Tell the tests' ids and remember their code."""
@@ -172,6 +178,7 @@ class Plugin:
         if hasattr(session.config.option, "forked"):  # pytest-forked: only this process may report
             session.config.option.forked = False
         self._probe.start()
+        self._spectrum.start()
 
     def _identify(self, item: Any) -> str:
         """The node id relative to our root; pytest's own may be relative to another folder."""
@@ -192,6 +199,7 @@ class Plugin:
         self.explainer.forget()
         self._integrity.before_test(item)
         self._channel.send("start", id=self._identify(item))
+        self._spectrum.forget()
 
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self, item: Any) -> Generator[None, Any, None]:
@@ -233,6 +241,9 @@ class Plugin:
             **fields,
         )
         if report.when == "teardown":
+            entered = self._spectrum.entered()
+            if entered:
+                self._channel.send("entered", id=self._identify(item), **entered)
             found = self._integrity.after_test()
             if found:
                 self._channel.send("integrity", changed=found)
@@ -250,6 +261,7 @@ class Plugin:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Tell what the run left behind; every test is torn down, only summaries would follow."""
+        self._spectrum.stop()
         self._probe.stop()
         self._channel.send("probe", entered=self._probe.entered)
         self._channel.send("integrity", changed=[*self._integrity.changed(), *self._probe.found])

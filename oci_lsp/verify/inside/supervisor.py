@@ -216,7 +216,7 @@ def _run(driver: Driver, request: Mapping[str, Any]) -> judge.RunRecord:
         key: request[key]
         for key in (
             *("node_ids", "snippets", "snippet_path", "candidate", "original"),
-            *("control", "disguised", "moved"),
+            *("control", "disguised", "moved", "suite"),
         )
     }
     sent |= {"nonce": nonce, "stacks": str(stacks), "capture": settings["capture"]}
