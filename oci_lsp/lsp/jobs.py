@@ -133,6 +133,8 @@ class Jobs:
             self._running.pop(job.id, None)
         self._remember(finished)
         job.end(finished.result)
+        if job.picked and finished.task and finished.result.outcome == "passed":
+            self._server.pins.offer(finished.task)
 
     async def _refused(self, job_id: str, error: OciError) -> None:
         from oci_lsp.refine.task import Result
