@@ -106,7 +106,7 @@ async def fix_failing(
 
     Args:
         scope: a file or a folder (a real path); only functions in it are touched, and only tests
-            that enter one of them count.
+            that lie in it or enter one of these functions count.
         buffers: unsaved texts by real path.
 
     Raises:
@@ -165,10 +165,9 @@ class _Work:
         report = await self.session.run_suite(self.texts)
         await asyncio.to_thread(self.check, report)
         self.known = tuple(test.id for test in report.tests)
-        found = await asyncio.to_thread(spectra, self.root, report, self.texts, self.scope)
-        self.spectra = found
+        self.spectra = await asyncio.to_thread(spectra, self.root, report, self.texts, self.scope)
         red = {test.id: test for test in report.tests if test.outcome in ("failed", "error")}
-        self.elsewhere = tuple(name for name in red if self.scope and not found[name].entered)
+        self.elsewhere = tuple(name for name in red if not self.concerns(name))
         self.red = {name: test for name, test in red.items() if name not in self.elsewhere}
         self.green |= {test.id: None for test in report.tests if test.outcome == "passed"}
         self.green = {name: None for name in self.green if name not in red}
@@ -176,6 +175,12 @@ class _Work:
         self.unreached = f" {counted(missing, 'test')} not reached: {report.summary}" * bool(
             missing
         )
+
+    def concerns(self, test: str) -> bool:
+        """Whether the scope holds the test, or a function that the test entered."""
+        path = self.root / test.partition("::")[0]
+        inside = self.scope is None or path.is_relative_to(self.scope)
+        return inside or bool(self.spectra[test].entered)
 
     def check(self, report: Report) -> None:
         """The suite could be run.

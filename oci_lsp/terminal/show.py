@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.syntax import Syntax
 
-from oci_lsp.refine.task import Attempted, Baseline, Event, Result, Stage, Token
+from oci_lsp.refine.task import Attempted, Baseline, Event, Result, Stage, Suspected, Token, counted
 
 _COLOURS = {"passed": "green", "already_passing": "green", "cancelled": "yellow"}
 
@@ -64,6 +64,9 @@ class Progress:
             self._token(event)
         elif isinstance(event, Stage):
             self._stage(str(event), live=bool(event.detail))
+        elif isinstance(event, Suspected):
+            tests = counted(len(event.tests), "failing test")
+            self._line(f"{event.label}: {tests}, {event.tests[0]}")
         elif isinstance(event, Baseline):
             self._line(f"today: {event.report.summary}")
         elif isinstance(event, Attempted):
