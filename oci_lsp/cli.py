@@ -95,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     stop = actions.add_parser("stop", help="end it and free its memory")
     status = actions.add_parser("status", help="what it does")
 
+    looking_back = _add_history(commands)
+    trust = commands.add_parser("trust", help="let an editor run the code of a folder")
+    trust.add_argument("folder", nargs="?", metavar="FOLDER", help="without one: list them")
+    trust.add_argument("--revoke", action="store_true", help="take it back")
+
     listed = commands.add_parser(
         "settings",
         help="every setting: its value in this project, where that comes from, its meaning",
@@ -107,9 +112,35 @@ def _parser() -> argparse.ArgumentParser:
     for command in (
         *(serve, demo, fix, generate, doctor),
         *(listing, pull, remove, start, stop, status, listed),
+        *looking_back,
     ):
         _add_set(command, "set_after")
     return parser
+
+
+def _add_history(
+    commands: argparse._SubParsersAction[_Parser],
+) -> tuple[_Parser, ...]:
+    history = commands.add_parser("history", help="what earlier jobs did, and running them again")
+    actions = history.add_subparsers(dest="action", required=True, parser_class=_Parser)
+    listing = actions.add_parser("list", help="the jobs, the newest first")
+    listing.add_argument("--json", action="store_true", help="a JSON list on stdout")
+    show = actions.add_parser("show", help="a job's conversation and candidates, as Markdown")
+    show.add_argument("--json", action="store_true", help="its records, as a JSON list")
+    replay = actions.add_parser("replay", help="test a job's candidates once more, without a model")
+    _add_trust(replay)
+    _add_yes(replay)
+    for needs_job in (show, replay):
+        needs_job.add_argument(
+            "job", metavar="ID", help="of `history list`, its beginning, or `last`"
+        )
+    export = actions.add_parser("export", help="conversations as training data")
+    export.add_argument("jobs", nargs="*", metavar="ID", help="by default all of them")
+    export.add_argument("--format", choices=["code-feedback"], required=True)
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="instead of stdout")
+    clear = actions.add_parser("clear", help="delete every transcript")
+    _add_yes(clear)
+    return listing, show, replay, export, clear
 
 
 def _add_set(parser: argparse.ArgumentParser, dest: str) -> None:
@@ -178,6 +209,10 @@ def _run(options: argparse.Namespace) -> int:
         from oci_lsp.terminal import jobs
 
         return jobs.run(options)
+    if options.command == "trust":
+        from oci_lsp.terminal import trust
+
+        return trust.run(options)
     if options.command == "doctor":
         from oci_lsp.terminal import doctor
 
@@ -187,6 +222,10 @@ def _run(options: argparse.Namespace) -> int:
         from oci_lsp.demo import play
 
         return play.run(settings, options.assignments, yes=options.yes, keep=options.keep)
+    if options.command == "history":
+        from oci_lsp.terminal import history
+
+        return history.run(options)
     from oci_lsp.terminal import models
 
     if options.command == "model":

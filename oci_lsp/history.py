@@ -42,7 +42,7 @@ class Entry:
         file: its transcript.
         created: when the job ended, seconds since the epoch.
         root, path: the project's folder and the source file, absolute.
-        target: what the job worked on: a qualified name, or the line of a comment.
+        target: what the job worked on, as the command line takes it, relative to the root.
         attempts: how many candidates got a verdict.
         seconds: how long the job took.
     """
@@ -58,13 +58,6 @@ class Entry:
     model: str = ""
     attempts: int = 0
     seconds: float = 0.0
-
-    @property
-    def place(self) -> str:
-        """`src/shop.py::Cart.total`, the path relative to the project's folder."""
-        path = Path(self.path)
-        shown = path.relative_to(self.root) if path.is_relative_to(self.root) else path
-        return f"{shown}::{self.target}"
 
     def as_json(self) -> Record:
         """The object that `history list --json` prints."""
@@ -150,7 +143,8 @@ def clear() -> int:
         HistoryError: one could not be deleted.
     """
     transcripts = _files()
-    for path in (*transcripts, *_partials(), *pages_dir().iterdir()):
+    pages = [path for path in pages_dir().iterdir() if path.is_file()]
+    for path in (*transcripts, *_partials(), *pages):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -239,4 +233,4 @@ def _entry(file: Path) -> Entry | None:
 
 
 def _listed(jobs: Iterable[Entry]) -> str:
-    return "\n".join(f"  {job.id}  {job.outcome}  {job.place}" for job in jobs)
+    return "\n".join(f"  {job.id}  {job.outcome}  {job.target}" for job in jobs)

@@ -19,9 +19,10 @@ ALLOWED = {
     "verify": set(),
     "engine": set(),
     "history": set(),
+    "trust": set(),
     "refine": {"source", "verify", "engine", "history"},
-    "terminal": {"source", "verify", "engine", "history", "refine"},
-    "lsp": {"source", "verify", "engine", "history", "refine"},
+    "terminal": {"source", "verify", "engine", "history", "refine", "trust"},
+    "lsp": {"source", "verify", "engine", "history", "refine", "trust"},
     "demo": {"engine", "terminal"},
     "cli": {"terminal", "lsp", "demo"},
 }

@@ -107,6 +107,8 @@ async def download(repository: Repository, report: Progress) -> Path:
     cancelled = threading.Event()
 
     def fetch() -> Path:
+        # Read when it is imported: the hub is told what is wanted, and nothing of who wants it.
+        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         from huggingface_hub import snapshot_download
 
         return Path(

@@ -13,7 +13,6 @@ from lsprotocol import types as lsp
 
 from oci_lsp.lsp.documents import Document
 from oci_lsp.lsp.targets import Key
-from oci_lsp.source.functions import Function
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -155,6 +154,8 @@ def _diagnostic(
 
 def _in_function(ran: Ran, failure: Failure) -> lsp.Range:
     """The line that raised, else the one with the function's name."""
+    from oci_lsp.source.functions import Function
+
     target, document = ran.task.target, ran.document
     line = failure.inside
     if line is None:

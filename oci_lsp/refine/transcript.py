@@ -33,7 +33,8 @@ class Transcript:
     Attributes:
         created: when it ended, seconds since the epoch.
         root, path: the project's folder and the file, absolute.
-        target: the job's target for the user's eyes.
+        target: the job's target as the command line takes it: `src/shop.py::Cart.total`, or
+            `src/shop.py:12` for a comment; relative to the root.
         qualname: the target's qualified name; "" for a comment.
         start: offset of the target in `text`, 0-based.
         text: the file when the job was asked for; None where the record of it is lost.
@@ -75,7 +76,7 @@ class Transcript:
             versions={"oci-lsp": __version__, "python": platform.python_version()},
             root=task.root,
             path=task.path,
-            target=task.label,
+            target=f"{_relative(task.path, task.root)}{_within(task.target)}",
             kind=task.kind,
             result=result if settings is None else _without_address(result, settings),
             qualname=task.target.qualname if isinstance(task.target, Function) else "",
@@ -263,6 +264,10 @@ def _without_address(result: Result, settings: Settings) -> Result:
 
 def _relative(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _within(target: Function | CommentBlock) -> str:
+    return f"::{target.qualname}" if isinstance(target, Function) else f":{target.line + 1}"
 
 
 def _parts(kind: type[_Part], records: Iterable[Record]) -> tuple[_Part, ...]:

@@ -94,6 +94,7 @@ METHODS = (
     "textDocument/didClose",
     "textDocument/didSave",
     "textDocument/codeAction",
+    "textDocument/codeLens",
     "textDocument/hover",
     "workspace/executeCommand",
     "workspace/didChangeConfiguration",
@@ -111,6 +112,7 @@ COMMANDS = (
     "fixFunction",
     "generateFunction",
     "refineWithFeedback",
+    "runTest",
     "cancel",
     "showTranscript",
     "printDebugInformation",
@@ -176,6 +178,7 @@ moves = st.one_of(
     commands,
     actions,
     actions,
+    move("lenses", names),
     edits,
     edits,
     edits,
@@ -206,8 +209,8 @@ replies = st.sampled_from(sorted(REPLIES))
 # Few other moves: what a job does takes a second, and is to be met in the middle of it.
 job_places = st.sampled_from(({"qualifiedName": "add"}, {"position": {"line": 1, "character": 4}}))
 job_moves = st.one_of(
-    move("command", st.sampled_from(COMMANDS[:3]), st.just(0), job_places, extras),
-    move("command", st.sampled_from(COMMANDS[:3]), st.just(0), job_places, extras),
+    move("command", st.sampled_from(COMMANDS[:4]), st.just(0), job_places, extras),
+    move("command", st.sampled_from(COMMANDS[:4]), st.just(0), job_places, extras),
     move("wait"),
     move("pause", st.sampled_from((0.1, 0.5, 1.5))),
     move("cancel job", st.integers(0, 3)),

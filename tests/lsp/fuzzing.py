@@ -110,6 +110,9 @@ class Model:
             {"textDocument": {"uri": self.uris[name]}, "range": range_, "context": context},
         )
 
+    def _lenses(self, name: int) -> None:
+        self._request("textDocument/codeLens", {"textDocument": {"uri": self.uris[name]}})
+
     def _command(self, command: str, name: int, place: Message, more: Message) -> None:
         argument = {"uri": self.uris[name], **place, **more}
         self._execute(command, [argument])

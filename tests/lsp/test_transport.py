@@ -72,6 +72,7 @@ def test_stdout_carries_messages_only_and_a_polite_end_is_status_0():
         "oci_lsp.printDebugInformation",
         "oci_lsp.refineWithFeedback",
         "oci_lsp.restartEngine",
+        "oci_lsp.runTest",
         "oci_lsp.showTranscript",
     ]
     assert (second["id"], second["result"]) == (2, None)

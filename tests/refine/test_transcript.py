@@ -59,7 +59,7 @@ async def test_the_first_line_tells_the_job_without_code_or_words(tmp_path):
     first = entry.file.read_text().splitlines()[0]
     assert len(first) < 1000
     assert "return" not in first and "brief" not in first
-    assert (entry.place, entry.outcome, entry.attempts) == ("calc.py::add", "passed", 1)
+    assert (entry.target, entry.outcome, entry.attempts) == ("calc.py::add", "passed", 1)
     assert (entry.model, entry.kind) == ("scripted", "fix")
 
 
@@ -81,7 +81,7 @@ async def test_a_comments_job_is_found_again_in_its_text(tmp_path):
     with ScriptedEngine([fenced("def double(n):\n    return n * 2\n")]) as engine:
         await solve(job, engine)
     assert last().task().target == job.target
-    assert last().target == "the comment in line 3"
+    assert last().target == "text.py:3"
 
 
 async def test_of_two_functions_of_one_name_the_right_one_is_found_again(tmp_path):
@@ -101,7 +101,7 @@ async def test_the_page_from_the_disk_is_the_page_from_memory(tmp_path):
     kept = last()
     page = markdown(kept)
     assert page == markdown(Transcript.of(kept.id, job, result, created=kept.created))
-    assert page.startswith("# add: passed\n")
+    assert page.startswith("# calc.py::add: passed\n")
     for said in (
         "## You, through oci-lsp (user)",
         "## The model (assistant)",
@@ -123,7 +123,7 @@ async def test_each_line_may_be_lost_but_the_first(tmp_path):
     for number in range(1, len(lines)):
         kept = "".join(line for at, line in enumerate(lines) if at != number)
         path.write_text(kept + json.dumps({"type": "attempt", "turn": 1}) + "\n")
-        assert markdown(last()).startswith("# add: passed\n")
+        assert markdown(last()).startswith("# calc.py::add: passed\n")
     path.write_text(lines[0])
     with pytest.raises(HistoryError, match="shown and exported, but not replayed"):
         last().task()
