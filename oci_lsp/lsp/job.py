@@ -38,6 +38,7 @@ class Job:
         self.id = job_id
         self.key = key
         self.order = order
+        self.label = order.label
         self.stage = "queued"
         self.asyncio_task: asyncio.Task[None] | None = None
         self._server = server

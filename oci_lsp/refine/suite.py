@@ -53,11 +53,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Repair:
-    """The job on one function, with the failing tests that it was to make pass."""
+    """The job on one function; its task names the failing tests that it was to make pass."""
 
-    function: Named
-    tests: tuple[str, ...]
+    task: Task
     result: Result
+
+    @property
+    def function(self) -> str:
+        """Its qualified name."""
+        return self.task.label
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,10 @@ class SuiteResult:
         return self.whole.as_json() | {
             "functions": [
                 {
-                    "path": repair.function.path.relative_to(root).as_posix(),
-                    "function": repair.function.qualname,
+                    "path": repair.task.path.relative_to(root).as_posix(),
+                    "function": repair.function,
                     "outcome": repair.result.outcome,
-                    "tests": list(repair.tests),
+                    "tests": list(repair.task.tests),
                     "attempts": len(repair.result.attempts),
                     "message": repair.result.message,
                 }
@@ -250,7 +254,7 @@ class _Work:
 
         self.observe(Suspected(task.label, tests))
         result = await self.session.run(task, observe, self.session.new_job_id())
-        self.repairs.append(Repair(function, tests, result))
+        self.repairs.append(Repair(task, result))
         if result.outcome == "error":
             raise OciError(result.message)
         if result.text is not None:
@@ -297,7 +301,7 @@ class _Work:
 
     def repaired(self) -> list[str]:
         done = (repair for repair in self.repairs if repair.result.outcome == "passed")
-        return list(dict.fromkeys(repair.function.qualname for repair in done))
+        return list(dict.fromkeys(repair.function for repair in done))
 
     def why(self, test: TestResult) -> str:
         if self.spectra[test.id].entered:
@@ -323,7 +327,7 @@ class _Work:
                 unified_diff(change.path.relative_to(self.root).as_posix(), change.old, change.new)
                 for change in changes
             ),
-            tests=tuple(dict.fromkeys(test for one in self.repairs for test in one.tests)),
+            tests=tuple(dict.fromkeys(test for one in self.repairs for test in one.task.tests)),
             model=next((one.result.model for one in self.repairs if one.result.model), ""),
             seconds=time.monotonic() - self.started,
         )

@@ -275,7 +275,12 @@ def _parts(kind: type[_Part], records: Iterable[Record]) -> tuple[_Part, ...]:
     names = {item.name for item in dataclasses.fields(kind)}
     made: list[_Part] = []
     for record in records:
-        known = {name: value for name, value in record.items() if name in names}
+        # JSON has lists for tuples.
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record.items()
+            if name in names
+        }
         try:
             made.append(kind(**known))
         except TypeError:
