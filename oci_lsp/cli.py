@@ -41,7 +41,17 @@ def command_parser() -> Parser:
     demo.add_argument("--keep", action="store_true", help="keep the demo's folder")
 
     fix = commands.add_parser("fix", help="repair a function until its test passes")
-    fix.add_argument("target", metavar="FILE::QUALNAME", help="e.g. src/shop.py::Cart.total")
+    fix.add_argument(
+        "target",
+        nargs="?",
+        metavar="FILE::QUALNAME|PATH",
+        help="e.g. src/shop.py::Cart.total; with --failing a file or folder (default: the project)",
+    )
+    fix.add_argument(
+        "--failing",
+        action="store_true",
+        help="run the test suite and repair every function in PATH that its failures blame",
+    )
     generate = commands.add_parser("generate", help="write a function that its test accepts")
     generate.add_argument("target", metavar="FILE::QUALNAME|FILE:LINE")
     for command in (fix, generate):
@@ -217,6 +227,10 @@ def _run(options: argparse.Namespace) -> int:
         from oci_lsp.terminal import settings as listing
 
         return listing.run(options)
+    if options.command == "fix" and options.failing:
+        from oci_lsp.terminal import failing
+
+        return failing.run(options)
     if options.command in ("fix", "generate"):
         from oci_lsp.terminal import jobs
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lsprotocol import types as lsp
 
@@ -46,6 +48,13 @@ class Client:
         return bool(edits and edits.document_changes)
 
     @property
+    def creates_files(self) -> bool:
+        """Whether an edit may make a file."""
+        edits = self._workspace.workspace_edit
+        operations = (edits and edits.resource_operations) or ()
+        return self.takes_versioned_edits and lsp.ResourceOperationKind.Create in operations
+
+    @property
     def takes_annotated_edits(self) -> bool:
         """Whether it knows edits that say what they are, and asks before those that need a yes."""
         edits = self._workspace.workspace_edit
@@ -76,3 +85,20 @@ class Client:
     def shows_documents(self) -> bool:
         shown = self._window.show_document
         return bool(shown and shown.support)
+
+    @property
+    def _own_requests(self) -> Mapping[str, Any]:
+        """Which requests of this server's own it answers: `experimental.oci_lsp`."""
+        told = self.capabilities.experimental
+        own = told.get("oci_lsp") if isinstance(told, Mapping) else None
+        return own if isinstance(own, Mapping) else {}
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it answers `oci_lsp/input`, with a line or more from its user."""
+        return self._own_requests.get("input") is True
+
+    @property
+    def picks(self) -> bool:
+        """Whether it answers `oci_lsp/pick`, with some of a list."""
+        return self._own_requests.get("pick") is True

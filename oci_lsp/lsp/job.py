@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from oci_lsp.errors import OciError
 from oci_lsp.lsp.anchor import own_text
 from oci_lsp.lsp.applying import apply, declined
+from oci_lsp.lsp.asking import ask_for_test
 from oci_lsp.lsp.consent import require_trust
 from oci_lsp.lsp.deciding import previews, wanted
 from oci_lsp.lsp.documents import Document
@@ -20,6 +21,7 @@ from oci_lsp.lsp.progress import JobProgress
 from oci_lsp.lsp.targets import Key, key_of
 from oci_lsp.lsp.tasks import Order, build, file_of
 from oci_lsp.lsp.telling import Telling
+from oci_lsp.refine.asking import offer
 from oci_lsp.refine.task import Attempt, Attempted, Baseline, Event, Result, Stage, Task
 from oci_lsp.settings import Settings
 from oci_lsp.source.functions import CommentBlock, Function, parse
@@ -38,6 +40,7 @@ class Job:
         self.id = job_id
         self.key = key
         self.order = order
+        self.label = order.label
         self.stage = "queued"
         self.asyncio_task: asyncio.Task[None] | None = None
         self._server = server
@@ -45,6 +48,7 @@ class Job:
         self._task: Task | None = None
         self._attempts: list[Attempt] = []
         self._applying = False
+        self._picked = False
         self._today: Report | None = None
         self._telling = Telling(server, job_id, order.label)
         verb = "writing" if order.kind == "generate" else "fixing"
@@ -83,7 +87,7 @@ class Job:
                 )
             )
         text, key = self._final(result)
-        return Finished(self.id, self._task, result, text, key)
+        return Finished(self.id, self._task, result, text, key, self._picked)
 
     async def _work(self, slots: asyncio.Semaphore) -> Result:
         server, order = self._server, self.order
@@ -93,6 +97,19 @@ class Job:
         task = await asyncio.to_thread(build, order, path, folder, buffers)
         self._task = task
         await require_trust(server, folder or task.root)
+        if found := await asyncio.to_thread(offer, task):
+            self._report("waiting for your answer: which test?")
+            answer = await ask_for_test(server, found, task)
+            if isinstance(answer, Result):
+                return self._ended(answer)
+            self._picked = bool(answer)
+            # Time has passed, and other files may have changed.
+            arguments = dataclasses.replace(order.arguments, tests=answer)
+            self.order = order = dataclasses.replace(order, arguments=arguments)
+            buffers = tuple(server.documents)
+            task = await asyncio.to_thread(build, order, path, folder, buffers)
+            self._task = task
+            self._report("queued")
         async with slots:
             settings = await server.configuration.settings(task.root, folder_uri)
             async with server.jobs.sessions.lease(task.root, settings) as session:

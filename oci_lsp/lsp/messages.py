@@ -1,4 +1,4 @@
-"""Words to the user: messages, and yes-or-no questions."""
+"""Words to the user: messages, and questions with buttons."""
 
 from __future__ import annotations
 

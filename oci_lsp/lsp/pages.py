@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lsprotocol import types as lsp
-from pygls.exceptions import JsonRpcException
+from oci_lsp.lsp.showing import show_document
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -25,16 +24,7 @@ class Pages:
     async def show(self, name: str, text: str) -> str:
         """Write a page, have it shown, and give its URI; where none is shown, say where it is."""
         path = await asyncio.to_thread(_write, name, text)
-        shown = False
-        if self._server.client.shows_documents:
-            try:
-                answer = await self._server.window_show_document_async(
-                    lsp.ShowDocumentParams(path.as_uri(), take_focus=True)
-                )
-                shown = answer.success
-            except JsonRpcException:
-                shown = False
-        if not shown:
+        if not await show_document(self._server, path.as_uri()):
             self._server.messages.info(f"oci-lsp: the page is in {path}")
         return path.as_uri()
 

@@ -14,6 +14,7 @@ from pygls.lsp.server import LanguageServer
 
 from oci_lsp import __version__
 from oci_lsp.lsp import commands, transport
+from oci_lsp.lsp.asking import Pins
 from oci_lsp.lsp.client import Client
 from oci_lsp.lsp.code_actions import KINDS, code_actions
 from oci_lsp.lsp.configuration import Configuration
@@ -46,6 +47,7 @@ class Server(LanguageServer):
         self.failures = Failures(self)
         self.configuration = Configuration(self, assignments)
         self.jobs = Jobs(self)
+        self.pins = Pins(self)
         self._warming: asyncio.Task[None] | None = None
         _register(self)
 
@@ -71,6 +73,7 @@ class Server(LanguageServer):
     async def aclose(self) -> None:
         """Cancel the jobs and end their kernels; the engine, which others share, lives on."""
         self.leaving = True
+        await self.pins.close()
         await self.jobs.close()
 
 

@@ -7,7 +7,7 @@ import time
 
 from oci_lsp.errors import OciError, TestsError
 from oci_lsp.refine.task import Baseline, Event, Observer, Result, Task, Verifier, counted
-from oci_lsp.refine.today import EndError, Today
+from oci_lsp.refine.today import EndError, Today, check_source
 from oci_lsp.refine.trial import Trials
 from oci_lsp.settings import Settings
 from oci_lsp.verify.verdict import Report
@@ -32,7 +32,7 @@ async def check(task: Task, verifier: Verifier, settings: Settings, observe: Obs
     trials = Trials(task, verifier, settings, watch)
     today = Today(task, trials, watch)
     try:
-        await asyncio.to_thread(today.check_source)
+        await asyncio.to_thread(check_source, task)
         await asyncio.to_thread(today.select_tests)
         await today.failure()
         result = Result("already_passing", "")

@@ -33,7 +33,7 @@ from oci_lsp.refine.task import (
     counted,
     unified_diff,
 )
-from oci_lsp.refine.today import EndError, Today
+from oci_lsp.refine.today import EndError, Today, check_source
 from oci_lsp.refine.trial import Trial, Trials, wanted_name
 from oci_lsp.refine.turn import Reply, replies
 from oci_lsp.settings import Settings
@@ -129,7 +129,7 @@ class _Job:
 
     async def run(self) -> Result:
         # Reading a project and a long file takes its time: whoever shares this thread goes on.
-        await asyncio.to_thread(self.today.check_source)
+        await asyncio.to_thread(check_source, self.task)
         await asyncio.to_thread(self.today.select_tests)
         self.name = wanted_name(self.task, self.trials.selection)
         self.surroundings.start(self.trials.selection)

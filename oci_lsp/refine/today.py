@@ -20,6 +20,29 @@ class EndError(Exception):
         self.outcome = outcome
 
 
+def check_source(task: Task) -> None:
+    """The code of a task can be read, and is there to be written.
+
+    Raises:
+        EndError: it is not.
+    """
+    target, module = task.target, task.module
+    asked_to_write = task.kind == "generate" and not task.feedback
+    if asked_to_write and isinstance(target, Function) and not module.is_stub(target):
+        raise EndError(
+            "error",
+            f"{task.label} is written already. Fix it instead, or leave `...` as its "
+            "body to have it written anew.",
+        )
+    row = syntax_error_outside(module, target)
+    if row is not None:
+        raise EndError(
+            "error",
+            f"{task.path.name} has a syntax error in line {row + 1}, outside of "
+            f"{task.label}. No test can run until it is mended.",
+        )
+
+
 class Today:
     """Examines today's code of one task; each method but `close` ends the job where it must.
 
@@ -35,24 +58,6 @@ class Today:
         self.again: asyncio.Task[Report | None] | None = None
         # Found tests that cannot tell anything today, for the user's eyes.
         self.left_out = ""
-
-    def check_source(self) -> None:
-        """The code can be read, and is there to be written."""
-        target, module = self.task.target, self.task.module
-        asked_to_write = self.task.kind == "generate" and not self.task.feedback
-        if asked_to_write and isinstance(target, Function) and not module.is_stub(target):
-            raise EndError(
-                "error",
-                f"{self.task.label} is written already. Fix it instead, or leave `...` as its "
-                "body to have it written anew.",
-            )
-        row = syntax_error_outside(module, target)
-        if row is not None:
-            raise EndError(
-                "error",
-                f"{self.task.path.name} has a syntax error in line {row + 1}, outside of "
-                f"{self.task.label}. No test can run until it is mended.",
-            )
 
     def select_tests(self) -> None:
         """There is a test."""

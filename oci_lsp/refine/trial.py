@@ -53,6 +53,24 @@ def wanted_name(task: Task, selection: Selection) -> str:
     return ""
 
 
+def select(task: Task) -> Selection:
+    """The tests that decide about a task; empty where there is none.
+
+    Raises:
+        TestsError: the user named one that does not exist.
+    """
+    pins = read_pyproject(task.root)[0].get("tests", {})
+    return find_tests(
+        task.root,
+        task.path,
+        task.module,
+        task.target,
+        requested=task.tests,
+        pins=pins if isinstance(pins, Mapping) else {},
+        buffers=task.buffers,
+    )
+
+
 class Trials:
     """Runs candidates of one task; equal ones once."""
 
@@ -101,16 +119,7 @@ class Trials:
         Raises:
             TestsError: the user named one that does not exist.
         """
-        pins = read_pyproject(self.task.root)[0].get("tests", {})
-        self._runs.selection = find_tests(
-            self.task.root,
-            self.task.path,
-            self.task.module,
-            self.task.target,
-            requested=self.task.tests,
-            pins=pins if isinstance(pins, Mapping) else {},
-            buffers=self.task.buffers,
-        )
+        self._runs.selection = select(self.task)
         return self.selection
 
     def leave_out_skipped(self, report: Report) -> tuple[str, ...]:

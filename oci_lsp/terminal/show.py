@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.syntax import Syntax
 
-from oci_lsp.refine.task import Attempted, Baseline, Event, Result, Stage, Token
+from oci_lsp.refine.task import Attempted, Baseline, Event, Result, Stage, Suspected, Token, counted
 from oci_lsp.terminal.tokens import Tokens
 from oci_lsp.terminal.working import Working
 
@@ -55,6 +55,9 @@ class Progress:
                 self._tokens.piece(event)
         elif isinstance(event, Stage):
             self._stage(event)
+        elif isinstance(event, Suspected):
+            tests = counted(len(event.tests), "failing test")
+            self._tokens.line(f"{event.label}: {tests}, {event.tests[0]}")
         elif isinstance(event, Baseline):
             self._tokens.line(f"today: {event.report.summary}")
         elif isinstance(event, Attempted):

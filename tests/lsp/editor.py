@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
+from urllib.parse import unquote, urlsplit
 
 import psutil
 from lsprotocol import types as lsp
@@ -32,13 +33,16 @@ def capabilities(
     show_document: bool = False,
     disabled: bool = False,
     llm_tag: bool = False,
+    creates: bool = False,
+    own: dict[str, Any] | None = None,
     annotations: bool = False,
     lens_refresh: bool = False,
 ) -> lsp.ClientCapabilities:
-    """What a client says of itself."""
+    """What a client says of itself; `own`: which of the server's own requests it answers."""
     kinds = lsp.ClientCodeActionKindOptions(["quickfix", "refactor"])
     support = lsp.ClientCodeActionLiteralOptions(kinds) if literals else None
     return lsp.ClientCapabilities(
+        experimental={"oci_lsp": own} if own else None,
         general=lsp.GeneralClientCapabilities(
             position_encodings=[lsp.PositionEncodingKind(e) for e in encodings]
             if encodings
@@ -49,6 +53,7 @@ def capabilities(
             configuration=configuration,
             workspace_edit=lsp.WorkspaceEditClientCapabilities(
                 document_changes=document_changes,
+                resource_operations=[lsp.ResourceOperationKind.Create] if creates else None,
                 change_annotation_support=lsp.ChangeAnnotationsSupportOptions()
                 if annotations
                 else None,
@@ -99,14 +104,15 @@ class Sent:
     note: lsp.ChangeAnnotation | None = None
 
 
-def _sent(edit: lsp.WorkspaceEdit) -> Sent:
-    """The one file that an edit may touch."""
+def _sent(edit: lsp.WorkspaceEdit) -> list[Sent]:
+    """The files that an edit touches."""
     if edit.document_changes is None:
-        ((uri, edits),) = (edit.changes or {}).items()
-        return Sent(uri, None, tuple(edits))
-    (change,) = edit.document_changes
+        return [Sent(uri, None, tuple(edits)) for uri, edits in (edit.changes or {}).items()]
+    return [_sent_to(edit, change) for change in edit.document_changes]
+
+
+def _sent_to(edit: lsp.WorkspaceEdit, change: Any) -> Sent:
     assert isinstance(change, lsp.TextDocumentEdit)
-    assert change.text_document.version is not None
     plain, notes = [], set()
     for one in change.edits:
         assert isinstance(one, lsp.TextEdit | lsp.AnnotatedTextEdit)
@@ -138,8 +144,16 @@ class Editor:
         self.finished: dict[str, dict[str, Any]] = {}
         self.configuration: dict[str, Any] | None = None
         self.questions: list[str] = []
-        self.answers: list[str] = []
+        self.buttons: list[list[str]] = []
+        self.answers: list[str | None] = []
         self.answer_to_questions: str | None = "No"
+        # Cleared while the user thinks about the questions.
+        self.decided = asyncio.Event()
+        self.decided.set()
+        # What the user answers to the next prompts and lists, in order.
+        self.typed: list[Any] = []
+        self.picks: list[Any] = []
+        self.prompts: list[dict[str, Any]] = []
         self.refusal: str | None = None
         self.on_edit: list[Any] = []
         self.on_question: list[Any] = []
@@ -156,18 +170,26 @@ class Editor:
         on(lsp.LOG_TRACE)(lambda params: self.traced.append(params))
         on(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(lambda params: self._diagnosed(params))
         on(lsp.WORKSPACE_CODE_LENS_REFRESH)(lambda params: self._refresh())
-        on(lsp.WINDOW_SHOW_MESSAGE_REQUEST)(lambda params: self._question(params))
+        on(lsp.WINDOW_SHOW_MESSAGE_REQUEST)(functools.partial(self._question))
         on(lsp.WINDOW_SHOW_DOCUMENT)(lambda params: self._show(params))
+        on("oci_lsp/input")(lambda params: self._own(params, self.typed))
+        on("oci_lsp/pick")(lambda params: self._own(params, self.picks))
         on("oci_lsp/jobFinished")(lambda params: self._finished(params))
 
     # -- what the server asks ------------------------------------------------------------
 
-    def _question(self, params: lsp.ShowMessageRequestParams) -> lsp.MessageActionItem | None:
+    async def _question(self, params: lsp.ShowMessageRequestParams) -> lsp.MessageActionItem | None:
         self.questions.append(params.message)
+        self.buttons.append([action.title for action in params.actions or ()])
         for hook in self.on_question:
             hook()
+        await self.decided.wait()
         answer = self.answers.pop(0) if self.answers else self.answer_to_questions
         return lsp.MessageActionItem(answer) if answer else None
+
+    def _own(self, params: Any, answers: list[Any]) -> Any:
+        self.prompts.append(_plain(params))
+        return answers.pop(0)
 
     def _diagnosed(self, params: lsp.PublishDiagnosticsParams) -> None:
         self.diagnostics[params.uri] = list(params.diagnostics)
@@ -184,16 +206,37 @@ class Editor:
         self.finished[plain["jobId"]] = plain
 
     def _apply(self, params: lsp.ApplyWorkspaceEditParams) -> lsp.ApplyWorkspaceEditResult:
+        changes = params.edit.document_changes or ()
+        if any(isinstance(change, lsp.CreateFile) for change in changes):
+            return self._create(changes)
         sent = _sent(params.edit)
-        self.edits.append(sent)
+        self.edits += sent
         for hook in self.on_edit:
             hook()
         self.on_edit.clear()
         if self.refusal is not None:
             return lsp.ApplyWorkspaceEditResult(False, failure_reason=self.refusal)
-        if sent.version not in (None, self.versions[sent.uri]):
+        if any(one.version not in (None, self.versions.get(one.uri)) for one in sent):
             return lsp.ApplyWorkspaceEditResult(False, failure_reason="old version")
-        self._put(sent.uri, _edited(self.texts[sent.uri], sent.edits, self.encoding))
+        for one in sent:
+            if one.uri not in self.texts:
+                self.open(str(Path(unquote(urlsplit(one.uri).path)).relative_to(self.root)))
+            self._put(one.uri, _edited(self.texts[one.uri], one.edits, self.encoding))
+        return lsp.ApplyWorkspaceEditResult(True)
+
+    def _create(self, changes: Iterable[Any]) -> lsp.ApplyWorkspaceEditResult:
+        """Make files as VS Code does: empty on the disk, the text in a buffer."""
+        for change in changes:
+            path = Path(unquote(urlsplit(getattr(change, "uri", "")).path))
+            if isinstance(change, lsp.CreateFile):
+                if self.refusal is not None or path.exists():
+                    return lsp.ApplyWorkspaceEditResult(False, failure_reason=self.refusal)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+            else:
+                (edit,) = change.edits
+                name = unquote(urlsplit(change.text_document.uri).path)
+                self.open(str(Path(name).relative_to(self.root)), edit.new_text)
         return lsp.ApplyWorkspaceEditResult(True)
 
     # -- what the user does --------------------------------------------------------------

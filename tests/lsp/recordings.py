@@ -72,6 +72,11 @@ def was_offered(client: lsp.ClientCapabilities, method: str, params: Any) -> boo
     if method == lsp.WORKSPACE_APPLY_EDIT:
         form = workspace.workspace_edit
         edit = params.edit
+        made = any(isinstance(c, lsp.CreateFile) for c in edit.document_changes or ())
+        if made and lsp.ResourceOperationKind.Create not in (
+            (form and form.resource_operations) or ()
+        ):
+            return False
         return bool(
             workspace.apply_edit
             and (edit.document_changes is None or (form and form.document_changes))
@@ -83,6 +88,9 @@ def was_offered(client: lsp.ClientCapabilities, method: str, params: Any) -> boo
         return asked == {lsp.WORKSPACE_DID_CHANGE_CONFIGURATION} and bool(
             changes and changes.dynamic_registration
         )
+    if method.startswith("oci_lsp/"):
+        own = (client.experimental or {}).get("oci_lsp", {})
+        return bool(own.get(method.removeprefix("oci_lsp/")))
     return bool(
         {
             lsp.WINDOW_SHOW_MESSAGE_REQUEST: True,  # every client must be able to ask

@@ -60,7 +60,10 @@ async def test_the_whole_way(tmp_path, name):
     with ScriptedEngine(said) as engine:
         speaking, protocol = speaker(client)
         once = {"verify": {"confirm": False}}
-        async with editor(root, engine.url, client=client, speaking=speaking, options=once) as ed:
+        async with editor(
+            root, engine.url, client=client, speaking=speaking, options=once, trusted=None
+        ) as ed:
+            ed.answer_to_questions = "Trust this folder"
             assert ed.encoding == can["encoding"]
             uri = ed.open("mass.py")
 
@@ -131,6 +134,7 @@ async def test_the_whole_way(tmp_path, name):
             if not can["documents"]:
                 await ed.until(lambda: "page is in" in "".join(ed.messages), "the place")
 
+            assert len(ed.questions) == 1
             assert {edit.version is not None for edit in ed.edits} == {can["versions"]}
             assert {edit.uri for edit in ed.edits} == {uri}
             refused = [m for m, p in protocol.asked if not was_offered(client, m, p)]
