@@ -120,6 +120,7 @@ def command_parser() -> Parser:
     demo.examples("oci-lsp demo --yes")
     fix.examples(
         "oci-lsp fix src/shop.py::Cart.total --apply",
+        "oci-lsp fix --failing tests --apply",
         "oci-lsp fix calc.py::add --test tests/test_calc.py::test_add --verbose",
         "oci-lsp fix calc.py::add --test 'assert add(2, 3) == 5' --feedback 'no loops' --json",
     )
