@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 from oci_lsp.errors import OciError, TargetError
 from oci_lsp.lsp.arguments import Arguments
 from oci_lsp.lsp.documents import Document
-from oci_lsp.refine.task import Diagnostic, Kind, Message, Task
+from oci_lsp.refine.conversation import last_conversation
+from oci_lsp.refine.task import Diagnostic, Kind, Result, Task
 from oci_lsp.source.functions import CommentBlock, Function, feedback_lines
 from oci_lsp.source.target import find_root
 
@@ -23,7 +25,8 @@ class Order:
     document: Document
     target: Function | CommentBlock
     arguments: Arguments
-    conversation: tuple[Message, ...] = ()
+    earlier: tuple[tuple[Task, Result], ...] | None = None
+    """Remembered jobs on the target, the newest first; None: no conversation goes on."""
     run_only: bool = False
     """Run the tests on today's code, and change nothing."""
 
@@ -75,7 +78,7 @@ def build(order: Order, path: Path, folder: Path | None, others: Iterable[Docume
         buffers = dict(_unsaved(root, path, others))
     except OSError as error:
         raise OciError(f"The project in {root} cannot be read: {error}") from error
-    return Task(
+    task = Task(
         root=root,
         path=path,
         module=order.document.module,
@@ -87,8 +90,10 @@ def build(order: Order, path: Path, folder: Path | None, others: Iterable[Docume
             Diagnostic(item.line, item.message, item.source) for item in order.arguments.diagnostics
         ),
         buffers=buffers,
-        conversation=order.conversation,
     )
+    if order.earlier is None:
+        return task
+    return dataclasses.replace(task, conversation=last_conversation(task, order.earlier))
 
 
 def _unsaved(root: Path, path: Path, others: Iterable[Document]) -> Iterable[tuple[Path, str]]:
