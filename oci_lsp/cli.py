@@ -14,18 +14,12 @@ from pathlib import Path
 
 from oci_lsp import __version__
 from oci_lsp.errors import OciError
+from oci_lsp.terminal.parser import Parser
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells the wrong word and where the right ones are listed."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {message}\n`{self.prog} --help` lists what there is.\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def command_parser() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(
         prog="oci-lsp",
         description="Repairs and writes Python functions with a local 4-bit model, and edits only "
         "after your own test has passed. Without a command: the language server, on stdin and "
@@ -34,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oci-lsp {__version__}")
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="the server's log")
     _add_set(parser, "set_before")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     serve = commands.add_parser("serve", help="the language server (the default)")
     serve.add_argument("--stdio", action="store_true", help="on stdin and stdout (the default)")
@@ -47,7 +41,17 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--keep", action="store_true", help="keep the demo's folder")
 
     fix = commands.add_parser("fix", help="repair a function until its test passes")
-    fix.add_argument("target", metavar="FILE::QUALNAME", help="e.g. src/shop.py::Cart.total")
+    fix.add_argument(
+        "target",
+        nargs="?",
+        metavar="FILE::QUALNAME|PATH",
+        help="e.g. src/shop.py::Cart.total; with --failing a file or folder (default: the project)",
+    )
+    fix.add_argument(
+        "--failing",
+        action="store_true",
+        help="run the test suite and repair every function in PATH that its failures blame",
+    )
     generate = commands.add_parser("generate", help="write a function that its test accepts")
     generate.add_argument("target", metavar="FILE::QUALNAME|FILE:LINE")
     for command in (fix, generate):
@@ -79,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_trust(doctor)
 
     model = commands.add_parser("model", help="the models on this machine")
-    actions = model.add_subparsers(dest="action", required=True, parser_class=_Parser)
+    actions = model.add_subparsers(dest="action", required=True, parser_class=Parser)
     listing = actions.add_parser("list", help="what there is, what fits, what `auto` takes")
+    _add_trust(listing)
     pull = actions.add_parser("pull", help="fetch a model and quantise it to NF4")
     pull.add_argument("name", help="a name of `model list`, a Hugging Face id or a GGUF file")
     _add_yes(pull)
@@ -88,10 +93,14 @@ def _parser() -> argparse.ArgumentParser:
     remove.add_argument("name")
 
     engine = commands.add_parser("engine", help="the process that holds the model")
-    actions = engine.add_subparsers(dest="action", required=True, parser_class=_Parser)
+    actions = engine.add_subparsers(dest="action", required=True, parser_class=Parser)
     start = actions.add_parser("start", help="start it and load the model")
     _add_yes(start)
-    stop = actions.add_parser("stop", help="end it and free its memory")
+    _add_trust(start)
+    stop = actions.add_parser(
+        "stop",
+        help="end all of yours, or that of --set engine.model or engine.device; free the memory",
+    )
     status = actions.add_parser("status", help="what it does")
 
     looking_back = _add_history(commands)
@@ -114,14 +123,35 @@ def _parser() -> argparse.ArgumentParser:
         *looking_back,
     ):
         _add_set(command, "set_after")
+
+    parser.examples("oci-lsp fix src/shop.py::Cart.total", "oci-lsp doctor")
+    serve.examples("oci-lsp serve --tcp --port 2087 --log-file server.log")
+    demo.examples("oci-lsp demo --yes")
+    fix.examples(
+        "oci-lsp fix src/shop.py::Cart.total --apply",
+        "oci-lsp fix calc.py::add --test tests/test_calc.py::test_add --verbose",
+        "oci-lsp fix calc.py::add --test 'assert add(2, 3) == 5' --feedback 'no loops' --json",
+    )
+    generate.examples(
+        "oci-lsp generate text.py:12", "oci-lsp generate text.py::slugify --set refine.turns=4"
+    )
+    doctor.examples("oci-lsp doctor", "oci-lsp doctor --json --set verify.network=true")
+    model.examples("oci-lsp model list")
+    listing.examples("oci-lsp model list")
+    pull.examples("oci-lsp model pull qwen2.5-coder-1.5b --yes")
+    remove.examples("oci-lsp model remove qwen2.5-coder-1.5b")
+    engine.examples("oci-lsp engine status")
+    start.examples("oci-lsp engine start --set engine.model=qwen2.5-coder-0.5b")
+    stop.examples("oci-lsp engine stop", "oci-lsp engine stop --set engine.device=cpu")
+    status.examples("oci-lsp engine status")
+    trust.examples("oci-lsp trust .", "oci-lsp trust --revoke .")
+    listed.examples("oci-lsp settings", "oci-lsp settings --schema > oci-lsp.schema.json")
     return parser
 
 
-def _add_history(
-    commands: argparse._SubParsersAction[_Parser],
-) -> tuple[_Parser, ...]:
+def _add_history(commands: argparse._SubParsersAction[Parser]) -> tuple[Parser, ...]:
     history = commands.add_parser("history", help="what earlier jobs did, and running them again")
-    actions = history.add_subparsers(dest="action", required=True, parser_class=_Parser)
+    actions = history.add_subparsers(dest="action", required=True, parser_class=Parser)
     listing = actions.add_parser("list", help="the jobs, the newest first")
     listing.add_argument("--json", action="store_true", help="a JSON list on stdout")
     show = actions.add_parser("show", help="a job's conversation and candidates, as Markdown")
@@ -139,6 +169,12 @@ def _add_history(
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="instead of stdout")
     clear = actions.add_parser("clear", help="delete every transcript")
     _add_yes(clear)
+    history.examples("oci-lsp history list")
+    listing.examples("oci-lsp history list")
+    show.examples("oci-lsp history show last")
+    replay.examples("oci-lsp history replay last")
+    export.examples("oci-lsp history export --format code-feedback -o jobs.json")
+    clear.examples("oci-lsp history clear")
     return listing, show, replay, export, clear
 
 
@@ -167,7 +203,7 @@ def _add_yes(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit status; errors meant for the user go to stderr."""
-    options = _parser().parse_args(argv)
+    options = command_parser().parse_args(argv)
     options.assignments = [*options.set_before, *getattr(options, "set_after", [])]
     try:
         _check_platform()
@@ -200,6 +236,10 @@ def _run(options: argparse.Namespace) -> int:
         from oci_lsp.terminal import settings as listing
 
         return listing.run(options)
+    if options.command == "fix" and options.failing:
+        from oci_lsp.terminal import failing
+
+        return failing.run(options)
     if options.command in ("fix", "generate"):
         from oci_lsp.terminal import jobs
 
@@ -212,8 +252,8 @@ def _run(options: argparse.Namespace) -> int:
         from oci_lsp.terminal import doctor
 
         return doctor.run(options)
-    settings = from_command_line(Settings(), options.assignments)
     if options.command == "demo":
+        settings = from_command_line(Settings(), options.assignments)
         from oci_lsp.demo import play
 
         return play.run(settings, options.assignments, yes=options.yes, keep=options.keep)
@@ -223,9 +263,7 @@ def _run(options: argparse.Namespace) -> int:
         return history.run(options)
     from oci_lsp.terminal import models
 
-    if options.command == "model":
-        return models.run_model(options, settings)
-    return models.run_engine(options, settings)
+    return models.run(options)
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from oci_lsp.errors import HistoryError
 from oci_lsp.paths import history_dir, pages_dir
@@ -30,6 +30,8 @@ _MOST_BYTES = 256 * 1024**2
 _NAME = re.compile(r"\d{8}-\d{6}\.\d{6}-(?P<id>\w+)\.jsonl")
 # Writing one takes less than a second: an older one was left by a process that was killed.
 _ABANDONED_SECONDS = 60.0
+# The year 5138.
+_FAR_FUTURE = 1e11
 # The first line has some hundred bytes; a file that is not ours may have one without an end.
 _HEAD_BYTES = 64 * 1024
 
@@ -152,6 +154,11 @@ def clear() -> int:
     return len(transcripts)
 
 
+def is_time(value: object) -> TypeGuard[float]:
+    """Whether a value is seconds since the epoch, of a year that calendars can show."""
+    return isinstance(value, int | float) and 0 <= value < _FAR_FUTURE
+
+
 def _files() -> list[Path]:
     """Our transcripts, the newest first; whatever else lies there is left alone."""
     named = (path for path in history_dir().iterdir() if _NAME.fullmatch(path.name))
@@ -225,7 +232,7 @@ def _entry(file: Path) -> Entry | None:
     return Entry(
         id=named["id"],
         file=file,
-        created=created if isinstance(created, int | float) else _written(file),
+        created=created if is_time(created) else _written(file),
         attempts=attempts if isinstance(attempts, int) else 0,
         seconds=seconds if isinstance(seconds, int | float) else 0.0,
         **words,

@@ -108,8 +108,11 @@ def test_a_file_that_does_not_begin_with_a_job_is_passed_over(content):
 
 
 def test_strange_values_in_a_first_line_do_not_stop_the_list():
-    keep("a1", root=1, path=None, attempts="many", seconds=[], target={}, model=False)
-    (entry,) = history.entries()
+    created = float("nan")
+    keep("a1", root=1, path=None, attempts="many", seconds=[], target={}, model=0, created=created)
+    keep("b2", created=1e300)
+    far, entry = history.entries()
+    assert abs(far.created - time.time()) < 60 and abs(entry.created - time.time()) < 60
     assert (entry.root, entry.attempts, entry.seconds, entry.model) == ("", 0, 0.0, "")
 
 

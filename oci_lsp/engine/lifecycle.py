@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -309,9 +309,9 @@ async def status() -> tuple[EngineStatus, ...]:
     return tuple(found)
 
 
-async def stop() -> int:
-    """End all engines of this user; how many there were. Returns when they are gone."""
-    engines = await status()
+async def stop(wanted: Callable[[Identity], bool] = lambda _identity: True) -> int:
+    """End those engines of this user that are wanted; how many. Returns when they are gone."""
+    engines = [engine for engine in await status() if wanted(engine.identity)]
     for engine in engines:
         _signal(engine.pid, signal.SIGTERM)
     end = time.monotonic() + _STOP_SECONDS

@@ -11,7 +11,6 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 
 from oci_lsp.lsp.anchor import reapplied
-from oci_lsp.lsp.client import Client
 from oci_lsp.lsp.documents import Document
 from oci_lsp.refine.task import Outcome, Result, Task, unified_diff
 from oci_lsp.source.splice import minimal_edits
@@ -20,11 +19,14 @@ if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
 
 # The buffer may change again while an edit is on its way; then the edit is made anew.
-_TRIES = 3
+TRIES = 3
 _ANSWER_SECONDS = 60.0
 # With the editor's own preview the answer is the user's.
 _PREVIEW_SECONDS = 900.0
 _ANNOTATION = "oci-lsp"
+
+Edited = tuple[Document, Sequence[lsp.TextEdit]]
+"""A file and what is to change in it; the file need not be open in the editor."""
 
 
 async def apply(server: Server, uri: str, task: Task, result: Result, *, preview: bool) -> Result:
@@ -36,7 +38,7 @@ async def apply(server: Server, uri: str, task: Task, result: Result, *, preview
         preview: have the client show the edit first; it must be one that `can_preview`.
     """
     refusal = "it kept changing"
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         document = server.documents.get(uri)
         if document is None:
             return _not_made(task, result, "stale", f"{task.path.name} was closed meanwhile")
@@ -46,11 +48,11 @@ async def apply(server: Server, uri: str, task: Task, result: Result, *, preview
             return _not_made(task, result, "stale", f"{why}; your own version stays")
         if text == document.text:
             return result
-        edits = await asyncio.to_thread(_text_edits, document, text)
+        edits = await asyncio.to_thread(text_edits, document, text)
         if server.documents.get(uri) is not document:
             continue
         note = lsp.ChangeAnnotation(f"oci-lsp: {task.label}", preview, result.message)
-        refusal = await _send(server, document, edits, note)
+        refusal = await send(server, [(document, edits)], note)
         if not refusal:
             return await asyncio.to_thread(_made, task, result, document, text)
         if preview and server.documents.get(uri) is document:
@@ -60,18 +62,17 @@ async def apply(server: Server, uri: str, task: Task, result: Result, *, preview
     return _not_made(task, result, "stale", f"{task.path.name} is not what it was: {refusal}")
 
 
-def _text_edits(document: Document, text: str) -> list[lsp.TextEdit]:
+def text_edits(document: Document, text: str) -> list[lsp.TextEdit]:
+    """What makes a file's text another one."""
     return [
         lsp.TextEdit(document.range(edit.span), edit.replacement)
         for edit in minimal_edits(document.text, text)
     ]
 
 
-async def _send(
-    server: Server, document: Document, edits: Sequence[lsp.TextEdit], note: lsp.ChangeAnnotation
-) -> str:
-    """Ask the client to make the edits; why it did not, or ""."""
-    edit = _workspace_edit(server.client, document, edits, note)
+async def send(server: Server, edited: Sequence[Edited], note: lsp.ChangeAnnotation) -> str:
+    """Ask the client to make the edits, all as one; why it did not, or ""."""
+    edit = _workspace_edit(server, edited, note)
     params = lsp.ApplyWorkspaceEditParams(edit, label=note.label)
     seconds = _PREVIEW_SECONDS if note.needs_confirmation else _ANSWER_SECONDS
     try:
@@ -84,20 +85,23 @@ async def _send(
 
 
 def _workspace_edit(
-    client: Client, document: Document, edits: Sequence[lsp.TextEdit], note: lsp.ChangeAnnotation
+    server: Server, edited: Sequence[Edited], note: lsp.ChangeAnnotation
 ) -> lsp.WorkspaceEdit:
-    """The edit in the form that the client takes, bound to the version where it can be."""
-    if client.takes_annotated_edits:
-        identifier = lsp.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
-        noted = [lsp.AnnotatedTextEdit(_ANNOTATION, edit.range, edit.new_text) for edit in edits]
-        return lsp.WorkspaceEdit(
-            document_changes=[lsp.TextDocumentEdit(identifier, noted)],
-            change_annotations={_ANNOTATION: note},
+    """The edit in the form that the client takes, bound to the versions where it can be."""
+    client = server.client
+    if not client.takes_versioned_edits:
+        return lsp.WorkspaceEdit(changes={document.uri: edits for document, edits in edited})
+    changes = []
+    for document, edits in edited:
+        is_open = server.documents.get(document.uri) is document
+        identifier = lsp.OptionalVersionedTextDocumentIdentifier(
+            document.uri, document.version if is_open else None
         )
-    if client.takes_versioned_edits:
-        identifier = lsp.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
-        return lsp.WorkspaceEdit(document_changes=[lsp.TextDocumentEdit(identifier, edits)])
-    return lsp.WorkspaceEdit(changes={document.uri: edits})
+        noted = [lsp.AnnotatedTextEdit(_ANNOTATION, edit.range, edit.new_text) for edit in edits]
+        annotated = client.takes_annotated_edits
+        changes.append(lsp.TextDocumentEdit(identifier, noted if annotated else edits))
+    annotations = {_ANNOTATION: note} if client.takes_annotated_edits else None
+    return lsp.WorkspaceEdit(document_changes=changes, change_annotations=annotations)
 
 
 def _made(task: Task, result: Result, document: Document, text: str) -> Result:

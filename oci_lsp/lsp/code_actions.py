@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 FIX = "refactor.rewrite.fix"
 GENERATE = "refactor.rewrite.generate"
+FIX_FAILING = "source.fixFailing"
 QUICK_FIX = lsp.CodeActionKind.QuickFix.value
-KINDS = (QUICK_FIX, FIX, GENERATE)
+KINDS = (QUICK_FIX, FIX, GENERATE, FIX_FAILING)
 
 
 def code_actions(
@@ -42,14 +43,20 @@ def code_actions(
     offers = [*_for_failures(server, params)]
     if target is not None:
         offers += _offers(document, target, params)
+    # On a function the list is about the function, unless the file's actions are asked for.
+    if module.functions and (target is None or params.context.only):
+        title = "Fix all failing functions of this file"
+        offers.append(_Offer(document, title, FIX_FAILING, "oci_lsp.fixFailing", {}))
     offers = [offer for offer in offers if offer.kind in wanted]
     client = server.client
     if not client.takes_code_actions:
         return [offer.command() for offer in offers]
     told = bool(offers) and client.takes_disabled_actions
     reason = _refusal(server, document, target) if told and target is not None else ""
+    on_target = [offer.document is document and offer.kind != FIX_FAILING for offer in offers]
     return [
-        _action(offer, client, reason if offer.document is document else "") for offer in offers
+        _action(offer, client, reason if here else "")
+        for offer, here in zip(offers, on_target, strict=True)
     ]
 
 

@@ -27,6 +27,11 @@ def _starter(command: str, request: Request) -> Handler:
     return start
 
 
+def _fix_failing(server: Server, arguments: Sequence[Any]) -> dict[str, str]:
+    given = parse("oci_lsp.fixFailing", arguments)
+    return {"jobId": server.jobs.start_failing(given.uri)}
+
+
 def _cancel(server: Server, arguments: Sequence[Any]) -> dict[str, str]:
     given = parse("oci_lsp.cancel", arguments, needs=("jobId",))
     job_id = given.job_id or ""
@@ -68,6 +73,7 @@ AT_ONCE: dict[str, Handler] = {
     "oci_lsp.fixFunction": _starter("oci_lsp.fixFunction", "fix"),
     "oci_lsp.generateFunction": _starter("oci_lsp.generateFunction", "generate"),
     "oci_lsp.refineWithFeedback": _starter("oci_lsp.refineWithFeedback", "refine"),
+    "oci_lsp.fixFailing": _fix_failing,
     "oci_lsp.runTest": _starter("oci_lsp.runTest", "test"),
     "oci_lsp.cancel": _cancel,
     "oci_lsp.printDebugInformation": _debug_information,

@@ -40,6 +40,7 @@ class Job:
         self.id = job_id
         self.key = key
         self.order = order
+        self.label = order.label
         self.stage = "queued"
         self.asyncio_task: asyncio.Task[None] | None = None
         self._server = server
@@ -47,8 +48,7 @@ class Job:
         self._task: Task | None = None
         self._attempts: list[Attempt] = []
         self._applying = False
-        self.picked = False
-        """The user was asked for the test, and gave one."""
+        self._picked = False
         self._today: Report | None = None
         self._telling = Telling(server, job_id, order.label)
         verb = "writing" if order.kind == "generate" else "fixing"
@@ -86,7 +86,7 @@ class Job:
                     "Please report it with the server's log.",
                 )
             )
-        return Finished(self.id, self._task, result, self._key_now(result))
+        return Finished(self.id, self._task, result, self._key_now(result), self._picked)
 
     async def _work(self, slots: asyncio.Semaphore) -> Result:
         server, order = self._server, self.order
@@ -101,7 +101,7 @@ class Job:
             answer = await ask_for_test(server, found, task)
             if isinstance(answer, Result):
                 return self._ended(answer)
-            self.picked = bool(answer)
+            self._picked = bool(answer)
             # Time has passed, and other files may have changed.
             arguments = dataclasses.replace(order.arguments, tests=answer)
             self.order = order = dataclasses.replace(order, arguments=arguments)

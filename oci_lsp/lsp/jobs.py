@@ -17,6 +17,7 @@ from oci_lsp.lsp.sessions import Sessions
 from oci_lsp.lsp.targets import Key, StaleError, key_of, locate
 
 if TYPE_CHECKING:
+    from oci_lsp.lsp.failing import FailingJob
     from oci_lsp.lsp.job import Job
     from oci_lsp.lsp.server import Server
     from oci_lsp.lsp.tasks import Order
@@ -39,6 +40,8 @@ class Finished:
     result: Result
     key: Key | None = None
     """Names the target as it was when the job ended; None where there was none."""
+    picked: bool = False
+    """The user was asked for the test, and gave one."""
     ended: float = field(default_factory=time.time)
     """Seconds since the epoch."""
 
@@ -48,7 +51,7 @@ class Jobs:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._running: dict[str, Job] = {}
+        self._running: dict[str, Job | FailingJob] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: OrderedDict[str, Finished] = OrderedDict()
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -69,19 +72,35 @@ class Jobs:
             self._spawn(self._refused(job_id, error))
             return job_id
         key = key_of(order.document.uri, order.target)
-        if other := self.running_on(order.document.uri, order.target):
+        return self._begin(Job(self._server, job_id, key, order))
+
+    def start_failing(self, uri: str | None) -> str:
+        """Begin a job on all that fails in a file or a folder, as `start` does."""
+        from oci_lsp.lsp.failing import FailingJob, place
+
+        job_id = uuid.uuid4().hex[:12]
+        try:
+            where = place(self._server, uri)
+        except OciError as error:
+            self._spawn(self._refused(job_id, error))
+            return job_id
+        return self._begin(FailingJob(self._server, job_id, where))
+
+    def _begin(self, job: Job | FailingJob) -> str:
+        if other := self._running_with(job.key):
             self._server.messages.warning(
-                f"oci-lsp: a job on {order.label} runs already ({other.id})."
+                f"oci-lsp: a job on {job.label} runs already ({other.id})."
             )
             return other.id
-        job = Job(self._server, job_id, key, order)
-        self._running[job_id] = job
+        self._running[job.id] = job
         job.asyncio_task = self._spawn(self._run(job))
-        return job_id
+        return job.id
 
-    def running_on(self, uri: str, target: Function | CommentBlock) -> Job | None:
+    def running_on(self, uri: str, target: Function | CommentBlock) -> Job | FailingJob | None:
         """The job that works on a function or a comment now."""
-        key = key_of(uri, target)
+        return self._running_with(key_of(uri, target))
+
+    def _running_with(self, key: Key) -> Job | FailingJob | None:
         return next((job for job in self._running.values() if job.key == key), None)
 
     def _order(self, request: Request, arguments: Arguments) -> Order:
@@ -111,7 +130,7 @@ class Jobs:
         earlier = tuple((job.task, job.result) for job in ended if job.task is not None)
         return dataclasses.replace(order, earlier=earlier)
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job | FailingJob) -> None:
         job.begin()
         try:
             finished = await job.run(self._slots)
@@ -121,7 +140,7 @@ class Jobs:
             self._running.pop(job.id, None)
         self._remember(finished)
         job.end(finished.result)
-        if job.picked and finished.task and finished.result.outcome == "passed":
+        if finished.picked and finished.task and finished.result.outcome == "passed":
             self._server.pins.offer(finished.task)
 
     async def _refused(self, job_id: str, error: OciError) -> None:
@@ -167,7 +186,7 @@ class Jobs:
     def state(self) -> list[dict[str, Any]]:
         """The running jobs, for debugging."""
         return [
-            {"jobId": job.id, "target": job.order.label, "stage": job.stage}
+            {"jobId": job.id, "target": job.label, "stage": job.stage}
             for job in self._running.values()
         ]
 

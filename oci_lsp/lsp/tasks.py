@@ -75,9 +75,10 @@ def build(order: Order, path: Path, folder: Path | None, others: Iterable[Docume
     """
     root = find_root(path, folder)
     try:
-        buffers = dict(_unsaved(root, path, others))
+        buffers = unsaved(root, others)
     except OSError as error:
         raise OciError(f"The project in {root} cannot be read: {error}") from error
+    buffers.pop(path, None)
     task = Task(
         root=root,
         path=path,
@@ -96,17 +97,23 @@ def build(order: Order, path: Path, folder: Path | None, others: Iterable[Docume
     return dataclasses.replace(task, conversation=last_conversation(task, order.earlier))
 
 
-def _unsaved(root: Path, path: Path, others: Iterable[Document]) -> Iterable[tuple[Path, str]]:
-    """Buffers of other files of the project whose text is not what the disk has."""
-    for document in others:
+def unsaved(root: Path, documents: Iterable[Document]) -> dict[Path, str]:
+    """By real path the buffers of a project's files whose text is not what the disk has.
+
+    Raises:
+        OSError: the disk cannot be read.
+    """
+    found = {}
+    for document in documents:
         if document.path is None:
             continue
         place = document.path.resolve()
-        if place == path or not place.is_relative_to(root):
+        if not place.is_relative_to(root):
             continue
         try:
             saved = place.read_bytes().decode()
         except (FileNotFoundError, UnicodeDecodeError):
             saved = None
         if saved is None or saved.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}") != document.text:
-            yield place, document.text
+            found[place] = document.text
+    return found

@@ -88,8 +88,7 @@ class Session:
         """
 
         def progress(what: str, fraction: float | None) -> None:
-            share = "" if fraction is None else f" {fraction:.0%}"
-            observe(Stage("engine", detail=f"{what}{share}"))
+            observe(Stage("engine", detail=what, fraction=fraction))
 
         def finished(result: Result) -> None:
             try:

@@ -53,11 +53,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Repair:
-    """The job on one function, with the failing tests that it was to make pass."""
+    """The job on one function; its task names the failing tests that it was to make pass."""
 
-    function: Named
-    tests: tuple[str, ...]
+    task: Task
     result: Result
+
+    @property
+    def function(self) -> str:
+        """Its qualified name."""
+        return self.task.label
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,10 @@ class SuiteResult:
         return self.whole.as_json() | {
             "functions": [
                 {
-                    "path": repair.function.path.relative_to(root).as_posix(),
-                    "function": repair.function.qualname,
+                    "path": repair.task.path.relative_to(root).as_posix(),
+                    "function": repair.function,
                     "outcome": repair.result.outcome,
-                    "tests": list(repair.tests),
+                    "tests": list(repair.task.tests),
                     "attempts": len(repair.result.attempts),
                     "message": repair.result.message,
                 }
@@ -106,7 +110,7 @@ async def fix_failing(
 
     Args:
         scope: a file or a folder (a real path); only functions in it are touched, and only tests
-            that enter one of them count.
+            that lie in it or enter one of these functions count.
         buffers: unsaved texts by real path.
 
     Raises:
@@ -165,10 +169,9 @@ class _Work:
         report = await self.session.run_suite(self.texts)
         await asyncio.to_thread(self.check, report)
         self.known = tuple(test.id for test in report.tests)
-        found = await asyncio.to_thread(spectra, self.root, report, self.texts, self.scope)
-        self.spectra = found
+        self.spectra = await asyncio.to_thread(spectra, self.root, report, self.texts, self.scope)
         red = {test.id: test for test in report.tests if test.outcome in ("failed", "error")}
-        self.elsewhere = tuple(name for name in red if self.scope and not found[name].entered)
+        self.elsewhere = tuple(name for name in red if not self.concerns(name))
         self.red = {name: test for name, test in red.items() if name not in self.elsewhere}
         self.green |= {test.id: None for test in report.tests if test.outcome == "passed"}
         self.green = {name: None for name in self.green if name not in red}
@@ -176,6 +179,12 @@ class _Work:
         self.unreached = f" {counted(missing, 'test')} not reached: {report.summary}" * bool(
             missing
         )
+
+    def concerns(self, test: str) -> bool:
+        """Whether the scope holds the test, or a function that the test entered."""
+        path = self.root / test.partition("::")[0]
+        inside = self.scope is None or path.is_relative_to(self.scope)
+        return inside or bool(self.spectra[test].entered)
 
     def check(self, report: Report) -> None:
         """The suite could be run.
@@ -245,7 +254,7 @@ class _Work:
 
         self.observe(Suspected(task.label, tests))
         result = await self.session.run(task, observe, self.session.new_job_id())
-        self.repairs.append(Repair(function, tests, result))
+        self.repairs.append(Repair(task, result))
         if result.outcome == "error":
             raise OciError(result.message)
         if result.text is not None:
@@ -292,7 +301,7 @@ class _Work:
 
     def repaired(self) -> list[str]:
         done = (repair for repair in self.repairs if repair.result.outcome == "passed")
-        return list(dict.fromkeys(repair.function.qualname for repair in done))
+        return list(dict.fromkeys(repair.function for repair in done))
 
     def why(self, test: TestResult) -> str:
         if self.spectra[test.id].entered:
@@ -318,7 +327,7 @@ class _Work:
                 unified_diff(change.path.relative_to(self.root).as_posix(), change.old, change.new)
                 for change in changes
             ),
-            tests=tuple(dict.fromkeys(test for one in self.repairs for test in one.tests)),
+            tests=tuple(dict.fromkeys(test for one in self.repairs for test in one.task.tests)),
             model=next((one.result.model for one in self.repairs if one.result.model), ""),
             seconds=time.monotonic() - self.started,
         )

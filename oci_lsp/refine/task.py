@@ -174,6 +174,8 @@ class Stage:
     detail: str = ""
     label: str = ""
     """The function that it is about, where there are several."""
+    fraction: float | None = None
+    """How much of it is done (0..1), where that is known."""
 
     def __str__(self) -> str:
         words = {
@@ -187,15 +189,20 @@ class Stage:
         }
         head = f"{self.label}: " if self.label else ""
         head += f"attempt {self.attempt}/{self.of}: " if self.attempt else ""
-        return head + words[self.name] + (f" ({self.detail})" if self.detail else "")
+        share = "" if self.fraction is None else f" {self.fraction:.0%}"
+        return head + words[self.name] + (f" ({self.detail}{share})" if self.detail else "")
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of a candidate's text as it comes; `index` is 0-based within the turn."""
+    """A piece of a candidate's text as it comes; `index` is 0-based within the turn.
+
+    The last one of a candidate that was written to its end is marked, and may be empty.
+    """
 
     index: int
     text: str
+    last: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from oci_lsp import __version__
 from oci_lsp.errors import HistoryError
-from oci_lsp.history import Record
+from oci_lsp.history import Record, is_time
 from oci_lsp.refine.task import Attempt, Diagnostic, Kind, Message, Result, Task
 from oci_lsp.settings import Settings, keys, value_of
 from oci_lsp.source.functions import CommentBlock, Function, parse
@@ -38,7 +38,7 @@ class Transcript:
         qualname: the target's qualified name; "" for a comment.
         start: offset of the target in `text`, 0-based.
         text: the file when the job was asked for; None where the record of it is lost.
-        tests, feedback, diagnostics: what the user gave, see `Task`.
+        tests, feedback, diagnostics, green: what the job was given, see `Task`.
         unsaved: other files that the job saw as they were in the editor, relative to the root.
         settings: those that decide how a job goes, by dotted name; empty where not told.
     """
@@ -57,6 +57,7 @@ class Transcript:
     tests: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    green: tuple[str, ...] = ()
     unsaved: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -85,6 +86,7 @@ class Transcript:
             tests=task.tests,
             feedback=task.feedback,
             diagnostics=task.diagnostics,
+            green=task.green,
             unsaved=tuple(_relative(path, task.root) for path in task.buffers),
             settings={} if settings is None else deciding(settings),
         )
@@ -115,7 +117,7 @@ class Transcript:
             )
             return cls(
                 id=job["id"],
-                created=float(job["created"]),
+                created=job["created"] if is_time(job["created"]) else 0.0,
                 versions=dict(job["versions"]),
                 root=Path(job["root"]),
                 path=Path(job["path"]),
@@ -128,6 +130,7 @@ class Transcript:
                 tests=tuple(task.get("tests", ())),
                 feedback=tuple(task.get("feedback", ())),
                 diagnostics=_parts(Diagnostic, task.get("diagnostics", ())),
+                green=tuple(task.get("green", ())),
                 unsaved=tuple(task.get("unsaved", ())),
                 settings=dict(task.get("settings", {})),
             )
@@ -163,6 +166,7 @@ class Transcript:
             "tests": list(self.tests),
             "feedback": list(self.feedback),
             "diagnostics": [dataclasses.asdict(item) for item in self.diagnostics],
+            "green": list(self.green),
             "unsaved": list(self.unsaved),
             "settings": dict(self.settings),
         }
@@ -205,6 +209,7 @@ class Transcript:
             tests=self.tests,
             feedback=self.feedback,
             diagnostics=self.diagnostics,
+            green=self.green,
         )
 
 
@@ -275,7 +280,11 @@ def _parts(kind: type[_Part], records: Iterable[Record]) -> tuple[_Part, ...]:
     names = {item.name for item in dataclasses.fields(kind)}
     made: list[_Part] = []
     for record in records:
-        known = {name: value for name, value in record.items() if name in names}
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record.items()
+            if name in names
+        }
         try:
             made.append(kind(**known))
         except TypeError:

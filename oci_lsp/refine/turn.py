@@ -54,8 +54,10 @@ async def replies(
                         continue
                     if event.text:
                         texts[event.index].append(event.text)
-                        observe(Token(event.index, event.text))
-                    if event.finish_reason is not None:
+                    ends = event.finish_reason is not None
+                    if event.text or ends:
+                        observe(Token(event.index, event.text, last=ends))
+                    if ends:
                         queue.put_nowait(_reply(event, texts, started, prompt_tokens))
             queue.put_nowait(None)
         except Exception as error:  # noqa: BLE001 - raised again where the replies are awaited

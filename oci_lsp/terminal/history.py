@@ -20,8 +20,8 @@ from oci_lsp.refine.task import counted
 from oci_lsp.refine.transcript import Transcript, markdown
 from oci_lsp.terminal.ask import asker
 
-# What a model or a test wrote must not move the cursor of the terminal that shows it.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What a model or a test wrote must not move the cursor, nor turn the text round, in a terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 def write(text: str) -> None:
     """A line on stdout; a terminal gets no control characters."""
     if sys.stdout.isatty():
-        text = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+        text = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     print(text)
 
 

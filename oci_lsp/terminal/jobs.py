@@ -7,11 +7,8 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import signal
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from oci_lsp.errors import OciError, TargetError
@@ -23,6 +20,7 @@ from oci_lsp.source.functions import CommentBlock, Function, Module, feedback_li
 from oci_lsp.source.target import find_root, offset_of_line, target_at, target_named
 from oci_lsp.terminal.ask import asker, prompter
 from oci_lsp.terminal.asking import ask_for_test, pin_tests
+from oci_lsp.terminal.files import SourceFile
 from oci_lsp.terminal.show import Progress, show_result
 
 EXIT = {
@@ -36,59 +34,8 @@ EXIT = {
     "cancelled": 130,
 }
 
-_BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
-
-@dataclass(frozen=True)
-class _File:
-    """A source file as it was read; `text` is without the byte-order mark."""
-
-    path: Path
-    raw: bytes
-    text: str
-
-    @classmethod
-    def read(cls, name: str) -> _File:
-        path = Path(name).resolve()
-        try:
-            raw = path.read_bytes()
-            text = raw.decode("utf-8")
-        except FileNotFoundError:
-            raise TargetError(f"There is no file {name}") from None
-        except UnicodeDecodeError as error:
-            raise TargetError(
-                f"{name} is not UTF-8 ({error.reason} at byte {error.start})",
-                "oci-lsp works on UTF-8 sources only: convert the file first.",
-            ) from None
-        except OSError as error:
-            raise TargetError(f"{name} cannot be read: {error.strerror}") from None
-        return cls(path, raw, text.removeprefix(_BOM))
-
-    def write(self, text: str) -> bool:
-        """Replace the file's content at once; False where it changed since it was read."""
-        mark = _BOM if self.raw.startswith(_BOM.encode()) else ""
-        if self.path.read_bytes() != self.raw:
-            return False
-        with tempfile.NamedTemporaryFile(
-            "wb", dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            try:
-                file.write((mark + text).encode())
-                file.flush()
-                os.fsync(file.fileno())
-                status = self.path.stat()
-                temporary.chmod(status.st_mode & 0o7777)
-                with contextlib.suppress(PermissionError):
-                    os.chown(temporary, status.st_uid, status.st_gid)
-                temporary.replace(self.path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        return True
-
-
-def _locate(words: str, kind: Kind) -> tuple[_File, Module, Function | CommentBlock]:
+def _locate(words: str, kind: Kind) -> tuple[SourceFile, Module, Function | CommentBlock]:
     """The file and what FILE::QUALNAME or FILE:LINE points at in it.
 
     Raises:
@@ -96,11 +43,11 @@ def _locate(words: str, kind: Kind) -> tuple[_File, Module, Function | CommentBl
     """
     name, colons, qualname = words.partition("::")
     if colons:
-        file = _File.read(name)
+        file = SourceFile.read(name)
         module = parse(file.text)
         return file, module, target_named(module, qualname.replace("::", "."))
     if lined := re.fullmatch(r"(.+):(\d+)", words):
-        file = _File.read(lined.group(1))
+        file = SourceFile.read(lined.group(1))
         module = parse(file.text)
         return file, module, target_at(module, offset_of_line(file.text, int(lined.group(2))))
     example = "FILE::QUALNAME, for example src/shop.py::Cart.total"
@@ -125,12 +72,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.target is None:
+        raise TargetError("What to fix is missing", "Write FILE::QUALNAME, or --failing.")
     file, module, target = _locate(options.target, options.command)
-    if options.apply and not _writable(file.path):
-        raise TargetError(
-            f"{file.path} is read-only, so --apply could not change it",
-            "Make it writable, or leave --apply out and take the diff.",
-        )
+    if options.apply:
+        file.check_writable()
     root = find_root(file.path)
     settings, messages = from_pyproject(Settings(), root, trusted=options.trust)
     settings = from_command_line(settings, options.assignments)
@@ -162,15 +108,6 @@ def _run(options: argparse.Namespace) -> int:
     else:
         show_result(result)
     return EXIT[result.outcome]
-
-
-def _writable(path: Path) -> bool:
-    """Whether the file may be replaced; root is held to the file's mode too."""
-    return (
-        os.access(path, os.W_OK)
-        and os.access(path.parent, os.W_OK)
-        and bool(path.stat().st_mode & 0o222)
-    )
 
 
 def _relative(test: str, root: Path) -> str:
@@ -226,7 +163,7 @@ async def _job(
     return dataclasses.replace(result, message=f"{result.message} {pinned}".strip())
 
 
-def _apply(result: Result, file: _File) -> Result:
+def _apply(result: Result, file: SourceFile) -> Result:
     if result.text is None:
         return result
     try:

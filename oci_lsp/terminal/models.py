@@ -7,111 +7,90 @@ import asyncio
 import dataclasses
 import shutil
 import time
-from typing import Self
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from oci_lsp.engine import catalogue, devices, lifecycle
-from oci_lsp.errors import ModelError
-from oci_lsp.settings import Settings
+from oci_lsp.engine.catalogue import Entry
+from oci_lsp.errors import EngineError, ModelError
+from oci_lsp.settings import Settings, assigned, from_command_line
 from oci_lsp.terminal.ask import asker
+from oci_lsp.terminal.settings import of_project
+from oci_lsp.terminal.working import Working
 
 _GB = 1e9
 
 
-def run_model(options: argparse.Namespace, settings: Settings) -> int:
-    """`model list`, `model pull NAME`, `model remove NAME`.
+def run(options: argparse.Namespace) -> int:
+    """`model list|pull|remove` and `engine start|stop|status`; the exit status.
+
+    What a project may want of the engine counts where the user is at the project: for the list and
+    the start.
 
     Raises:
-        OciError: no such model, no consent, no way to fetch it.
+        OciError: no such model, no consent, no way to fetch it, or the engine could not be started.
     """
-    if options.action == "list":
-        return _list(settings)
-    if options.action == "remove":
-        return _remove(options.name, settings)
-    chosen = dataclasses.replace(settings.engine, model=options.name, url="")
-    return asyncio.run(ready(dataclasses.replace(settings, engine=chosen), yes=options.yes))
-
-
-def run_engine(options: argparse.Namespace, settings: Settings) -> int:
-    """`engine start`, `engine stop`, `engine status`.
-
-    Raises:
-        OciError: the engine could not be started.
-    """
-    if options.action == "start":
-        return asyncio.run(ready(settings, yes=options.yes))
-    if options.action == "stop":
-        count = asyncio.run(lifecycle.stop())
-        print({0: "No engine runs.", 1: "The engine is stopped."}.get(count, f"{count} stopped."))
-        return 0
-    return asyncio.run(_status())
+    if options.action in ("list", "start"):
+        settings = of_project(options)
+    else:
+        settings = from_command_line(Settings(), options.assignments)
+    match options.action:
+        case "list":
+            return _list(settings)
+        case "remove":
+            return _remove(options.name, settings)
+        case "pull":
+            engine = dataclasses.replace(settings.engine, model=options.name, url="")
+            settings = dataclasses.replace(settings, engine=engine)
+            return asyncio.run(ready(settings, yes=options.yes))
+        case "start":
+            return asyncio.run(ready(settings, yes=options.yes))
+        case "stop":
+            return asyncio.run(_stop(settings, assigned(options.assignments)))
+        case _:
+            return asyncio.run(_status())
 
 
 async def ready(settings: Settings, *, yes: bool) -> int:
-    """Fetch, quantise and load the model, with a progress bar; leave the engine running.
+    """Fetch, quantise and load the model, and show how far it is; leave the engine running.
 
     Raises:
         OciError: no such model, no consent, no room, or the engine did not start.
     """
-    with ReadyBar() as bar:
-        consent = asker(yes=yes, before=bar.pause, after=bar.resume)
+    with Working() as working:
+        consent = asker(yes=yes, before=working.pause, after=working.resume)
         started = time.monotonic()
-        client = await lifecycle.connect(settings.engine, progress=bar.report, consent=consent)
+        client = await lifecycle.connect(settings.engine, progress=working.step, consent=consent)
         await client.aclose()
     print(f"{client.model} is ready ({time.monotonic() - started:.1f} s).")
     return 0
 
 
-class ReadyBar:
-    """A progress bar for `lifecycle.connect`; a context manager."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._task = self._progress.add_task("starting", total=None)
-        self._last = ""
-
-    def __enter__(self) -> Self:
-        self.resume()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.pause()
-
-    def pause(self) -> None:
-        """Take the bar away, so that a question can be asked."""
-        self._progress.stop()
-
-    def resume(self) -> None:
-        """Show the bar, where there is a terminal."""
-        if self._console.is_terminal:
-            self._progress.start()
-
-    def report(self, what: str, fraction: float | None) -> None:
-        """Show a step and how much of it is done (0..1)."""
-        if self._console.is_terminal:
-            total = None if fraction is None else 1.0
-            self._progress.update(self._task, description=what, total=total, completed=fraction)
-        elif what != self._last:
-            # Percentages would fill a log: each step is told once.
-            self._console.print(what, markup=False)
-        self._last = what
+async def _stop(settings: Settings, given: Mapping[str, object]) -> int:
+    """End the engine of the model and device that the user named, or all."""
+    weights = device = ""
+    if "engine.url" in given:
+        raise EngineError("The server at engine.url is not oci-lsp's to stop")
+    if "engine.device" in given:
+        device = devices.detect(settings.engine.device).kind
+    if "engine.model" in given:
+        fitting = devices.detect(settings.engine.device)
+        weights = catalogue.resolve(settings.engine.model, fitting).slug
+    count = await lifecycle.stop(
+        lambda engine: weights in ("", engine.weights) and device in ("", engine.device)
+    )
+    none = "No such engine runs." if weights or device else "No engine runs."
+    print({0: none, 1: "The engine is stopped."}.get(count, f"{count} engines are stopped."))
+    return 0
 
 
 def _list(settings: Settings) -> int:
     device = devices.detect(settings.engine.device)
     auto = catalogue.choose(device)
-    console = Console(highlight=False)
+    named = catalogue.find(settings.engine.model)
+    console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for column in ("model", "parameters", "memory in NF4", "here", "fits", ""):
         table.add_column(column, justify="right" if column == "parameters" else "left")
@@ -124,13 +103,24 @@ def _list(settings: Settings) -> int:
             f"{entry.memory_bytes / _GB:.1f} GB",
             here,
             "yes" if entry.fits(device) else "no",
-            "<- auto" if entry == auto else "",
+            ", ".join(_marks(entry, auto, named)),
         )
     console.print(table)
     why = "the best local one that fits" if catalogue.entry_is_local(auto) else "none is local yet"
     gib = device.memory_bytes / devices.GIB
     console.print(f"\n{device.name}, {gib:.1f} GiB. `auto` takes {auto.name}: {why}.")
+    if settings.engine.url:
+        console.print(f"None is used here: engine.url is {settings.engine.url}.")
+    elif settings.engine.model not in ("", "auto"):
+        console.print(f"engine.model is {settings.engine.model} here.")
     return 0
+
+
+def _marks(entry: Entry, auto: Entry, named: Entry | None) -> Iterator[str]:
+    if entry == auto:
+        yield "<- auto"
+    if entry == named:
+        yield "<- engine.model"
 
 
 def _remove(name: str, settings: Settings) -> int:

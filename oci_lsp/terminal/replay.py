@@ -67,4 +67,4 @@ async def _replay(transcript: Transcript, settings: Settings, *, yes: bool) -> i
 def _verdicts(again: Again) -> str:
     attempt = again.attempt
     told = f"attempt {attempt.number}: {attempt.verdict} then, {again.now} now"
-    return told if again.now == "passed" else f"{told}: {again.summary}"
+    return told if again.now == "passed" else f"{told}: {again.summary}".replace("\n", "\n    ")

@@ -104,14 +104,15 @@ class Sent:
     note: lsp.ChangeAnnotation | None = None
 
 
-def _sent(edit: lsp.WorkspaceEdit) -> Sent:
-    """The one file that an edit may touch."""
+def _sent(edit: lsp.WorkspaceEdit) -> list[Sent]:
+    """The files that an edit touches."""
     if edit.document_changes is None:
-        ((uri, edits),) = (edit.changes or {}).items()
-        return Sent(uri, None, tuple(edits))
-    (change,) = edit.document_changes
+        return [Sent(uri, None, tuple(edits)) for uri, edits in (edit.changes or {}).items()]
+    return [_sent_to(edit, change) for change in edit.document_changes]
+
+
+def _sent_to(edit: lsp.WorkspaceEdit, change: Any) -> Sent:
     assert isinstance(change, lsp.TextDocumentEdit)
-    assert change.text_document.version is not None
     plain, notes = [], set()
     for one in change.edits:
         assert isinstance(one, lsp.TextEdit | lsp.AnnotatedTextEdit)
@@ -209,15 +210,18 @@ class Editor:
         if any(isinstance(change, lsp.CreateFile) for change in changes):
             return self._create(changes)
         sent = _sent(params.edit)
-        self.edits.append(sent)
+        self.edits += sent
         for hook in self.on_edit:
             hook()
         self.on_edit.clear()
         if self.refusal is not None:
             return lsp.ApplyWorkspaceEditResult(False, failure_reason=self.refusal)
-        if sent.version not in (None, self.versions[sent.uri]):
+        if any(one.version not in (None, self.versions.get(one.uri)) for one in sent):
             return lsp.ApplyWorkspaceEditResult(False, failure_reason="old version")
-        self._put(sent.uri, _edited(self.texts[sent.uri], sent.edits, self.encoding))
+        for one in sent:
+            if one.uri not in self.texts:
+                self.open(str(Path(unquote(urlsplit(one.uri).path)).relative_to(self.root)))
+            self._put(one.uri, _edited(self.texts[one.uri], one.edits, self.encoding))
         return lsp.ApplyWorkspaceEditResult(True)
 
     def _create(self, changes: Iterable[Any]) -> lsp.ApplyWorkspaceEditResult:

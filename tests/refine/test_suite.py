@@ -58,7 +58,7 @@ async def fix(root, engine, observe=lambda event: None, **more) -> SuiteResult:
 
 
 def tried(result: SuiteResult) -> list[tuple[str, str]]:
-    return [(one.function.qualname, one.result.outcome) for one in result.repairs]
+    return [(one.function, one.result.outcome) for one in result.repairs]
 
 
 def three_modules(root):
@@ -137,7 +137,10 @@ async def test_two_functions_of_one_file_make_one_change(tmp_path):
         result = await fix(root, engine)
     assert result.whole.outcome == "passed", result.whole.message
     assert tried(result) == [("add", "passed"), ("mul", "passed")]
-    assert result.repairs[0].tests == ("test_calc.py::test_add[3]", "test_calc.py::test_add[4]")
+    assert result.repairs[0].task.tests == (
+        "test_calc.py::test_add[3]",
+        "test_calc.py::test_add[4]",
+    )
     (change,) = result.changes
     assert change.new == TWO_RIGHT.replace("\n", "\r\n")
     assert result.whole.diff.count("--- a/calc.py") == 1
@@ -188,7 +191,7 @@ async def test_a_test_that_another_function_fails_does_not_stand_in_the_way(tmp_
     with ScriptedEngine(script) as engine:
         result = await fix(root, engine)
     assert tried(result) == [("norm", "failed"), ("norm", "passed"), ("two", "passed")]
-    assert result.repairs[1].tests == ("test_shop.py::test_one",)
+    assert result.repairs[1].task.tests == ("test_shop.py::test_one",)
     assert result.whole.outcome == "passed", result.whole.message
 
 

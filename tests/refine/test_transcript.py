@@ -29,6 +29,7 @@ async def test_it_holds_all_that_was_given_said_and_found(tmp_path):
         feedback=("no loops",),
         diagnostics=(Diagnostic(1, "returns the difference", "lint"),),
         buffers={root / "test_calc.py": TEST},
+        green=("test_calc.py::test_add",),
     )  # fmt: skip
     with ScriptedEngine([wrong(0), fenced(RIGHT, prose="So:")]) as engine:
         result = await solve(job, engine, verify={"timeout": 20.0})
@@ -46,8 +47,8 @@ async def test_it_holds_all_that_was_given_said_and_found(tmp_path):
     assert kept.unsaved == ("test_calc.py",)
     again = kept.task()
     assert again.target == job.target
-    assert (again.tests, again.feedback, again.diagnostics) == (
-        job.tests, job.feedback, job.diagnostics,
+    assert (again.tests, again.feedback, again.diagnostics, again.green) == (
+        job.tests, job.feedback, job.diagnostics, job.green,
     )  # fmt: skip
 
 

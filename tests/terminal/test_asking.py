@@ -30,8 +30,13 @@ def words(engine, *more):
 def oci(engine, root, *more):
     return subprocess.run(
         [sys.executable, *words(engine, *more)],
-        capture_output=True, text=True, cwd=root, timeout=120, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=120,
+        check=False,
+    )
 
 
 def terminal(engine, root, *more):

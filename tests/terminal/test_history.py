@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
+import time
 
+import psutil
 import pytest
 
 from oci_lsp import history
 from oci_lsp.paths import history_dir, pages_dir
-from tests.projects import BUGGY, RIGHT, TEST, calc, fenced
+from tests.projects import BUGGY, RIGHT, TEST, calc, fenced, write
 from tests.scripted_engine import ScriptedEngine
-from tests.terminal.test_cli import SECONDS, WRONG, command, oci
+from tests.terminal.test_cli import WRONG, command, oci
 
 RIGHT_REPLY = fenced(RIGHT)
 TWO = (WRONG, RIGHT_REPLY)
@@ -213,11 +218,61 @@ def test_off_on_the_command_line_keeps_nothing(tmp_path):
 
 def test_a_terminal_gets_no_control_characters(tmp_path):
     """What a model wrote could move the cursor, or set the window's title."""
-    fixed(calc(tmp_path), [fenced(RIGHT, prose="\x1b]0;owned\x07 and \x9b31m")])
-    shown = subprocess.run(
-        ["script", "-qec", " ".join([*command("history", "show", "last")]), "/dev/null"],
-        capture_output=True, timeout=SECONDS, check=True,
-    )  # fmt: skip
-    assert rb"\x1b]0;owned\x07 and \x9b31m" in shown.stdout
-    assert b"\x1b" not in shown.stdout
-    assert "\x1b]0;owned" in oci("history", "show", "last").stdout
+    nasty = "\x1b]0;owned\x07 \x9b31m \u202e over\rwritten"
+    fixed(calc(tmp_path, BUGGY.replace("\n", "\r\n")), [fenced(RIGHT, prose=nasty)])
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command("history", "show", "last"), stdout=theirs):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other end was closed
+            while more := os.read(ours, 4096):
+                shown += more
+    os.close(ours)
+    assert rb"\x1b]0;owned\x07 \x9b31m \u202e over\rwritten" in shown
+    assert b"\x1b" not in shown and b"return a + b\r" in shown
+    assert rb"return a + b\r" not in shown
+    piped = subprocess.run(command("history", "show", "last"), stdout=subprocess.PIPE, check=True)
+    assert nasty.encode() in piped.stdout
+
+
+def test_a_signal_ends_a_replay_with_130_and_leaves_no_process(tmp_path):
+    root = calc(tmp_path)
+    fixed(root, [RIGHT_REPLY])
+    (root / "test_calc.py").write_text(
+        TEST + "\n\ndef test_slow():\n    import time\n    time.sleep(add(20, 0))\n"
+    )
+    process = subprocess.Popen(
+        command("history", "replay", "last"),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+    time.sleep(3)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children, "a kernel should be running"
+    process.terminate()
+    rest = process.stderr.read()
+    assert process.wait(30) == 130
+    process.stderr.close()
+    assert "Traceback" not in rest
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+
+
+def test_what_a_comment_became_is_replayed(tmp_path):
+    text = "x = 1\n\n# twice the number\n# >>> double(4)\n# 8\n"
+    root = write(tmp_path, {"text.py": text})
+    replies = [fenced(f"def double(n):\n    return {code}\n") for code in ("n", "n * 2")]
+    with ScriptedEngine(replies) as engine:
+        oci("generate", f"{root / 'text.py'}:3", "--apply", engine=engine)
+    assert "def double" in (root / "text.py").read_text()
+    done = oci("history", "replay", "last")
+    assert done.returncode == 0, done.stderr
+    changed, first, *why, second, _ = done.stdout.splitlines()
+    assert changed.startswith("text.py holds the edit of this job.")
+    assert first.startswith("attempt 1: failed then, failed now")
+    assert why == ["    printed: 4", "    expected: 8"]
+    assert second == "attempt 2: passed then, passed now"
+    assert "text.py:3" in oci("history", "list", cwd=root).stdout

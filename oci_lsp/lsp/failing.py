@@ -1,0 +1,253 @@
+"""oci_lsp.fixFailing: a job on all that fails in a file or a folder, ending in one edit."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from lsprotocol import types as lsp
+
+from oci_lsp.errors import OciError, TargetError
+from oci_lsp.lsp.anchor import reapplied
+from oci_lsp.lsp.applying import TRIES, send, text_edits
+from oci_lsp.lsp.consent import require_trust
+from oci_lsp.lsp.deciding import previews, wanted
+from oci_lsp.lsp.documents import Document, path_of
+from oci_lsp.lsp.jobs import Finished
+from oci_lsp.lsp.progress import JobProgress
+from oci_lsp.lsp.targets import Key
+from oci_lsp.lsp.tasks import unsaved
+from oci_lsp.lsp.telling import Telling
+from oci_lsp.refine.suite import Change, SuiteResult, fix_failing
+from oci_lsp.refine.task import Attempt, Attempted, Event, Outcome, Result, Stage, unified_diff
+from oci_lsp.settings import Settings
+from oci_lsp.source.target import find_root
+
+if TYPE_CHECKING:
+    from oci_lsp.lsp.server import Server
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is to be all green; `path` is real, a file or a folder."""
+
+    uri: str
+    path: Path
+
+    @property
+    def label(self) -> str:
+        return f"all that fails in {self.path.name}"
+
+
+def place(server: Server, uri: str | None) -> Place:
+    """The file or folder of a request, by default the workspace's only folder.
+
+    Raises:
+        TargetError: there is none on this machine, or it is not told which.
+    """
+    if uri is None:
+        folders = list(server.workspace.folders)
+        if len(folders) != 1:
+            which = "There is no workspace folder" if not folders else "There are several folders"
+            raise TargetError(which, "Name a file or a folder: `uri`.")
+        uri = folders[0]
+    path = path_of(uri)
+    if path is None or not path.exists():
+        raise TargetError(f"{uri} is no file or folder on this machine", "Save it first.")
+    return Place(uri, path.resolve())
+
+
+class FailingJob:
+    """Repairs all that fails in one place; `Jobs` starts it and is told how it ended."""
+
+    def __init__(self, server: Server, job_id: str, where: Place) -> None:
+        self.id = job_id
+        self.key: Key = (unquote(where.uri), "* failing")
+        self.label = where.label
+        self.stage = "queued"
+        self.asyncio_task: asyncio.Task[None] | None = None
+        self._server = server
+        self._where = where
+        self._started = time.monotonic()
+        self._attempts: list[Attempt] = []
+        self._repaired: list[SuiteResult] = []
+        self._applying = False
+        self._telling = Telling(server, job_id, self.label)
+        self._progress = JobProgress(server, job_id, f"oci-lsp: fixing {self.label}", self.cancel)
+
+    def begin(self) -> None:
+        """Show that the job waits for its turn."""
+        self._progress.start(self.stage)
+
+    def cancel(self) -> None:
+        """Stop the model and the kernels; too late once the edit is on its way to the editor."""
+        if self.asyncio_task and not self._applying:
+            self.asyncio_task.cancel()
+
+    async def run(self, slots: asyncio.Semaphore) -> Finished:
+        """Do the work; every failure becomes an outcome.
+
+        Args:
+            slots: one is held while kernels and the model work, none while the user is asked.
+
+        Raises:
+            asyncio.CancelledError: the job was cancelled.
+        """
+        try:
+            result = await self._work(slots)
+        except OciError as error:
+            result = self._ended(Result("error", str(error)))
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, not hang it
+            _log.exception("Job %s failed", self.id)
+            words = f"oci-lsp itself failed ({type(error).__name__}: {error})"
+            result = self._ended(Result("error", f"{words}. Please report it with the log."))
+        return Finished(self.id, None, result, key=self.key)
+
+    async def _work(self, slots: asyncio.Semaphore) -> Result:
+        server, path = self._server, self._where.path
+        folder, folder_uri = server.configuration.folder_of(path)
+        root = await asyncio.to_thread(find_root, path, folder)
+        await require_trust(server, folder or root)
+        async with slots:
+            documents = tuple(server.documents)
+            buffers = await asyncio.to_thread(unsaved, root, documents)
+            settings = await server.configuration.settings(root, folder_uri)
+            async with server.jobs.sessions.lease(root, settings) as session:
+                done = await fix_failing(
+                    session,
+                    self._observe,
+                    scope=path,
+                    buffers=buffers,
+                    finished=self._repaired.append,
+                )
+        if not done.changes:
+            return done.whole
+        return await self._put_in(done, root, settings)
+
+    async def _put_in(self, done: SuiteResult, root: Path, settings: Settings) -> Result:
+        server = self._server
+        self._report("waiting for your answer")
+        if not await wanted(server, settings, self.id, done.whole):
+            return _not_made(done, "cancelled", "you did not want it")
+        self._applying = True
+        self._report("applying the edit")
+        return await apply(server, done, root, preview=previews(server, settings))
+
+    def _observe(self, event: Event) -> None:
+        self._telling.event(event)
+        if isinstance(event, Stage):
+            self._report(str(event))
+        elif isinstance(event, Attempted):
+            self._attempts.append(event.attempt)
+
+    def _report(self, stage: str) -> None:
+        self.stage = stage
+        self._progress.report(stage)
+
+    def cancelled(self) -> Finished:
+        """How a cancelled job ended; what had been repaired is in its diff."""
+        whole = self._repaired[0].whole if self._repaired else Result("cancelled", "Cancelled.")
+        result = dataclasses.replace(
+            whole, outcome="cancelled", message="Cancelled: all files are as they were."
+        )
+        return Finished(self.id, None, self._ended(result), key=self.key)
+
+    def _ended(self, result: Result) -> Result:
+        seconds = time.monotonic() - self._started
+        return dataclasses.replace(result, attempts=tuple(self._attempts), seconds=seconds)
+
+    def end(self, result: Result) -> None:
+        """Close the progress bar and tell the client."""
+        self._progress.end(result.message)
+        self._server.jobs.announce(self.id, result)
+
+
+# -- the edit ------------------------------------------------------------------------------
+
+
+async def apply(server: Server, done: SuiteResult, root: Path, *, preview: bool) -> Result:
+    """Send all files' edits as one; what comes back tells whether it was made.
+
+    A file that changed meanwhile takes the repairs all the same, where the repaired functions
+    are what they were. What was tested together is put in together, or not at all.
+
+    Args:
+        preview: have the client show the edit first; it must be one that `can_preview`.
+    """
+    note = lsp.ChangeAnnotation("oci-lsp: all that fails", preview, done.whole.message)
+    for _ in range(TRIES):
+        documents = tuple(server.documents)
+        fitted = await asyncio.to_thread(_fitted, server, done, documents)
+        for one in fitted:
+            if one.text is None:
+                name = one.change.path.name
+                why = f"{name} was changed meanwhile; your own version stays"
+                return _not_made(done, "stale", why)
+        if tuple(server.documents) != documents:
+            continue
+        refusal = await send(server, [(one.document, one.edits) for one in fitted], note)
+        if not refusal:
+            return dataclasses.replace(done.whole, diff="".join(one.diff(root) for one in fitted))
+        if tuple(server.documents) == documents:
+            outcome: Outcome = "cancelled" if preview else "error"
+            return _not_made(done, outcome, f"the editor did not take it: {refusal}")
+    return _not_made(done, "stale", "the files kept changing")
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A file as it is now, and its text with the repairs; None where they do not fit any more."""
+
+    change: Change
+    document: Document
+    text: str | None
+    edits: Sequence[lsp.TextEdit]
+
+    def diff(self, root: Path) -> str:
+        name = self.change.path.relative_to(root).as_posix()
+        return unified_diff(name, self.document.text, self.text or "")
+
+
+def _fitted(server: Server, done: SuiteResult, documents: Sequence[Document]) -> list[_Fitted]:
+    by_path = {document.path.resolve(): document for document in documents if document.path}
+    found = []
+    for change in done.changes:
+        document = by_path.get(change.path) or _on_disk(server, change.path)
+        text = _with_repairs(done, change, document.text)
+        edits = text_edits(document, text) if text is not None else ()
+        found.append(_Fitted(change, document, text, edits))
+    return found
+
+
+def _on_disk(server: Server, path: Path) -> Document:
+    """A file that no buffer holds."""
+    try:
+        text = path.read_bytes().decode("utf-8").removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(f"{path} cannot be read: {error}") from None
+    return Document(path.as_uri(), 0, text, "python", server.documents.encoding)
+
+
+def _with_repairs(done: SuiteResult, change: Change, current: str) -> str | None:
+    if current == change.old:
+        return change.new
+    text: str | None = current
+    for repair in done.repairs:
+        if repair.task.path == change.path and repair.result.outcome == "passed":
+            text = reapplied(repair.task, repair.result, text) if text is not None else None
+    return text
+
+
+def _not_made(done: SuiteResult, outcome: Outcome, why: str) -> Result:
+    """The result of an edit that was not made; the diff stays, to show what passed."""
+    message = f"What was repaired was not put in: {why}. {done.whole.message}"
+    return dataclasses.replace(done.whole, outcome=outcome, message=message)
