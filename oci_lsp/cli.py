@@ -63,6 +63,15 @@ def command_parser() -> Parser:
             help="pytest node id, or text with `assert` or `>>>` lines; may be repeated",
         )
         command.add_argument("--feedback", metavar="TEXT", help="your words to the model")
+        command.add_argument(
+            "--continue",
+            action="store_true",
+            dest="go_on",
+            help="with --feedback: go on with the last conversation on this function",
+        )
+        command.add_argument(
+            "--pin", action="store_true", help="write the test that was named into pyproject.toml"
+        )
         command.add_argument("--apply", action="store_true", help="change the file, if it passes")
         command.add_argument("--json", action="store_true", help="one JSON object on stdout")
         command.add_argument("--verbose", action="store_true", help="show the tokens as they come")
