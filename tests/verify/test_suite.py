@@ -41,8 +41,13 @@ import pytest
 import shop
 
 
+@pytest.fixture(scope="module")
+def half():
+    return shop.cents(2)
+
+
 @pytest.fixture
-def cart():
+def cart(half):
     return shop.Cart()
 
 
@@ -66,6 +71,10 @@ def test_thread():
 
 def test_nothing():
     pass
+
+
+def test_late(half):
+    assert half == 50
 """
 # Lines, from 0, at which the functions of SHOP begin.
 AROUND, PRICE, CENTS, TOTAL = 4, 11, 16, 21
@@ -98,19 +107,21 @@ def entered(report: Report, project: Project, file: str = "shop.py") -> dict[str
 FOUND = {
     "test_cents": [CENTS],
     "test_price": [AROUND, PRICE, SUM, CENTS],
-    "test_generator": [TOTAL, AROUND, PRICE, SUM, CENTS],
+    "test_generator": [CENTS, TOTAL, AROUND, PRICE, SUM],
     "test_thread": [CENTS],
     "test_nothing": [],
+    # Its fixture was set up for an earlier test.
+    "test_late": [CENTS],
 }
 
 
 async def test_each_test_has_the_functions_that_it_entered(shop: Project):
     report = await suite(shop)
     assert [test.outcome for test in report.tests] == [
-        "passed", "failed", "failed", "passed", "passed"
+        "passed", "failed", "failed", "passed", "passed", "passed"
     ]  # fmt: skip
     assert entered(report, shop) == FOUND
-    assert entered(report, shop, "tests/test_shop.py")["test_nothing"] == [28]
+    assert entered(report, shop, "tests/test_shop.py")["test_nothing"] == [33]
     assert report.tests[1].places[-1] == Place(shop.root / "shop.py", 17)
 
 
