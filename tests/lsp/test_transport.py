@@ -63,10 +63,12 @@ def test_stdout_carries_messages_only_and_a_polite_end_is_status_0():
         "quickfix",
         "refactor.rewrite.fix",
         "refactor.rewrite.generate",
+        "source.fixFailing",
     ]
     commands = first["result"]["capabilities"]["executeCommandProvider"]["commands"]
     assert sorted(commands) == [
         "oci_lsp.cancel",
+        "oci_lsp.fixFailing",
         "oci_lsp.fixFunction",
         "oci_lsp.generateFunction",
         "oci_lsp.printDebugInformation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -36,6 +37,7 @@ class Cart:
         yield price(1)
 """
 TESTS = """\
+import cProfile
 import threading
 import pytest
 import shop
@@ -53,6 +55,10 @@ def cart(half):
 
 def test_cents():
     assert shop.cents(2) == 50
+
+
+def test_profiled():
+    cProfile.Profile().runcall(shop.cents, 2)
 
 
 def test_price():
@@ -118,18 +124,18 @@ FOUND = {
 async def test_each_test_has_the_functions_that_it_entered(shop: Project):
     report = await suite(shop)
     assert [test.outcome for test in report.tests] == [
-        "passed", "failed", "failed", "passed", "passed", "passed"
+        "passed", "passed", "failed", "failed", "passed", "passed", "passed"
     ]  # fmt: skip
-    assert entered(report, shop) == FOUND
-    assert entered(report, shop, "tests/test_shop.py")["test_nothing"] == [33]
-    assert report.tests[1].places[-1] == Place(shop.root / "shop.py", 17)
+    assert entered(report, shop) == FOUND | {"test_profiled": ANY}
+    assert entered(report, shop, "tests/test_shop.py")["test_nothing"] == [38]
+    assert report.tests[2].places[-1] == Place(shop.root / "shop.py", 17)
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.12", "3.13"])
 async def test_other_pythons_tell_the_same(shop: Project, version: str):
     venv = pythons.environment(version, pythons.PYTESTS.get(version, "pytest"))
     shop.set(interpreter=str(venv / "bin/python"))
-    assert entered(await suite(shop), shop) == FOUND
+    assert entered(await suite(shop), shop) == FOUND | {"test_profiled": ANY}
 
 
 async def test_a_file_that_cannot_be_imported_does_not_hide_the_others(shop: Project):

@@ -65,12 +65,18 @@ class Spectrum:
         self._tell_again()
 
     def _tell_again(self) -> None:
-        if sys.version_info >= (3, 12) and self._tool is not None:
+        if sys.version_info < (3, 12):
+            # A test may have used a profiler of its own.
+            sys.setprofile(self._profile)
+        elif self._tool is not None:
             sys.monitoring.restart_events()
 
     @contextlib.contextmanager
     def fixture(self, definition: Any) -> Iterator[None]:
         """Remember what the set-up of a fixture enters."""
+        if not self._wanted:
+            yield
+            return
         outer, self._entered = self._entered, {}
         self._tell_again()
         try:
