@@ -44,7 +44,8 @@ def code_actions(
     if target is not None:
         offers += _offers(document, target, params)
     # On a function the list is about the function, unless the file's actions are asked for.
-    if module.functions and (target is None or params.context.only):
+    whole = target is None or bool(params.context.only)
+    if whole and module.functions and document.path is not None:
         title = "Fix all failing functions of this file"
         offers.append(_Offer(document, title, FIX_FAILING, "oci_lsp.fixFailing", {}))
     offers = [offer for offer in offers if offer.kind in wanted]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +12,22 @@ from urllib.parse import unquote
 
 from lsprotocol import types as lsp
 
-from oci_lsp.errors import OciError, TargetError
+from oci_lsp.errors import TargetError
 from oci_lsp.lsp.anchor import reapplied
 from oci_lsp.lsp.applying import TRIES, send, text_edits
+from oci_lsp.lsp.background import Background
 from oci_lsp.lsp.consent import require_trust
 from oci_lsp.lsp.deciding import previews, wanted
 from oci_lsp.lsp.documents import Document, path_of
 from oci_lsp.lsp.jobs import Finished
-from oci_lsp.lsp.progress import JobProgress
-from oci_lsp.lsp.targets import Key
 from oci_lsp.lsp.tasks import unsaved
-from oci_lsp.lsp.telling import Telling
 from oci_lsp.refine.suite import Change, SuiteResult, fix_failing
-from oci_lsp.refine.task import Attempt, Attempted, Event, Outcome, Result, Stage, unified_diff
+from oci_lsp.refine.task import Outcome, Result, unified_diff
 from oci_lsp.settings import Settings
 from oci_lsp.source.target import find_root
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,51 +60,14 @@ def place(server: Server, uri: str | None) -> Place:
     return Place(uri, path.resolve())
 
 
-class FailingJob:
-    """Repairs all that fails in one place; `Jobs` starts it and is told how it ended."""
+class FailingJob(Background):
+    """Repairs all that fails in one place."""
 
     def __init__(self, server: Server, job_id: str, where: Place) -> None:
-        self.id = job_id
-        self.key: Key = (unquote(where.uri), "* failing")
-        self.label = where.label
-        self.stage = "queued"
-        self.asyncio_task: asyncio.Task[None] | None = None
-        self._server = server
+        key = unquote(where.uri), "* failing"
+        super().__init__(server, job_id, key, where.label, "fixing")
         self._where = where
-        self._started = time.monotonic()
-        self._attempts: list[Attempt] = []
         self._repaired: list[SuiteResult] = []
-        self._applying = False
-        self._telling = Telling(server, job_id, self.label)
-        self._progress = JobProgress(server, job_id, f"oci-lsp: fixing {self.label}", self.cancel)
-
-    def begin(self) -> None:
-        """Show that the job waits for its turn."""
-        self._progress.start(self.stage)
-
-    def cancel(self) -> None:
-        """Stop the model and the kernels; too late once the edit is on its way to the editor."""
-        if self.asyncio_task and not self._applying:
-            self.asyncio_task.cancel()
-
-    async def run(self, slots: asyncio.Semaphore) -> Finished:
-        """Do the work; every failure becomes an outcome.
-
-        Args:
-            slots: one is held while kernels and the model work, none while the user is asked.
-
-        Raises:
-            asyncio.CancelledError: the job was cancelled.
-        """
-        try:
-            result = await self._work(slots)
-        except OciError as error:
-            result = self._ended(Result("error", str(error)))
-        except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, not hang it
-            _log.exception("Job %s failed", self.id)
-            words = f"oci-lsp itself failed ({type(error).__name__}: {error})"
-            result = self._ended(Result("error", f"{words}. Please report it with the log."))
-        return Finished(self.id, None, result, key=self.key)
 
     async def _work(self, slots: asyncio.Semaphore) -> Result:
         server, path = self._server, self._where.path
@@ -142,33 +99,16 @@ class FailingJob:
         self._report("applying the edit")
         return await apply(server, done, root, preview=previews(server, settings))
 
-    def _observe(self, event: Event) -> None:
-        self._telling.event(event)
-        if isinstance(event, Stage):
-            self._report(str(event))
-        elif isinstance(event, Attempted):
-            self._attempts.append(event.attempt)
-
-    def _report(self, stage: str) -> None:
-        self.stage = stage
-        self._progress.report(stage)
+    def _finished(self, result: Result) -> Finished:
+        return Finished(self.id, None, result, key=self.key)
 
     def cancelled(self) -> Finished:
-        """How a cancelled job ended; what had been repaired is in its diff."""
+        # What had been repaired by then is in the diff.
         whole = self._repaired[0].whole if self._repaired else Result("cancelled", "Cancelled.")
         result = dataclasses.replace(
             whole, outcome="cancelled", message="Cancelled: all files are as they were."
         )
         return Finished(self.id, None, self._ended(result), key=self.key)
-
-    def _ended(self, result: Result) -> Result:
-        seconds = time.monotonic() - self._started
-        return dataclasses.replace(result, attempts=tuple(self._attempts), seconds=seconds)
-
-    def end(self, result: Result) -> None:
-        """Close the progress bar and tell the client."""
-        self._progress.end(result.message)
-        self._server.jobs.announce(self.id, result)
 
 
 # -- the edit ------------------------------------------------------------------------------

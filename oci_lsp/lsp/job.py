@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
-import time
 from typing import TYPE_CHECKING
 
-from oci_lsp.errors import OciError
 from oci_lsp.lsp.anchor import own_text
 from oci_lsp.lsp.applying import apply, declined
 from oci_lsp.lsp.asking import ask_for_test
+from oci_lsp.lsp.background import Background
 from oci_lsp.lsp.consent import require_trust
 from oci_lsp.lsp.deciding import previews, wanted
 from oci_lsp.lsp.documents import Document
 from oci_lsp.lsp.failures import Ran
 from oci_lsp.lsp.jobs import Finished
-from oci_lsp.lsp.progress import JobProgress
 from oci_lsp.lsp.targets import Key, key_of
 from oci_lsp.lsp.tasks import Order, build, file_of
-from oci_lsp.lsp.telling import Telling
 from oci_lsp.refine.asking import offer
-from oci_lsp.refine.task import Attempt, Attempted, Baseline, Event, Result, Stage, Task
+from oci_lsp.refine.task import Baseline, Event, Result, Task
 from oci_lsp.settings import Settings
 from oci_lsp.source.functions import Function, parse
 from oci_lsp.verify.verdict import Report
@@ -30,63 +26,17 @@ from oci_lsp.verify.verdict import Report
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
 
-_log = logging.getLogger(__name__)
 
-
-class Job:
-    """Runs one order; `Jobs` starts it and is told how it ended."""
+class Job(Background):
+    """Runs one order."""
 
     def __init__(self, server: Server, job_id: str, key: Key, order: Order) -> None:
-        self.id = job_id
-        self.key = key
+        doing = "writing" if order.kind == "generate" else "fixing"
+        super().__init__(server, job_id, key, order.label, "testing" if order.run_only else doing)
         self.order = order
-        self.label = order.label
-        self.stage = "queued"
-        self.asyncio_task: asyncio.Task[None] | None = None
-        self._server = server
-        self._started = time.monotonic()
         self._task: Task | None = None
-        self._attempts: list[Attempt] = []
-        self._applying = False
         self._picked = False
         self._today: Report | None = None
-        self._telling = Telling(server, job_id, order.label)
-        verb = "writing" if order.kind == "generate" else "fixing"
-        verb = "testing" if order.run_only else verb
-        self._progress = JobProgress(server, job_id, f"oci-lsp: {verb} {order.label}", self.cancel)
-
-    def begin(self) -> None:
-        """Show that the job waits for its turn."""
-        self._progress.start(self.stage)
-
-    def cancel(self) -> None:
-        """Stop the model and the kernel; too late once the edit is on its way to the editor."""
-        if self.asyncio_task and not self._applying:
-            self.asyncio_task.cancel()
-
-    async def run(self, slots: asyncio.Semaphore) -> Finished:
-        """Do the work; every failure becomes an outcome.
-
-        Args:
-            slots: one is held while kernels and the model work, none while the user is asked.
-
-        Raises:
-            asyncio.CancelledError: the job was cancelled.
-        """
-        try:
-            result = await self._work(slots)
-        except OciError as error:
-            result = self._ended(Result("error", str(error)))
-        except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, not hang it
-            _log.exception("Job %s failed", self.id)
-            result = self._ended(
-                Result(
-                    "error",
-                    f"oci-lsp itself failed ({type(error).__name__}: {error}). "
-                    "Please report it with the server's log.",
-                )
-            )
-        return Finished(self.id, self._task, result, self._key_now(result), self._picked)
 
     async def _work(self, slots: asyncio.Semaphore) -> Result:
         server, order = self._server, self.order
@@ -143,35 +93,17 @@ class Job:
             await failures.show(ran, publish=settings.diagnostics)
 
     def _observe(self, event: Event) -> None:
-        self._telling.event(event)
-        if isinstance(event, Stage):
-            self._report(str(event))
-        elif isinstance(event, Attempted):
-            self._attempts.append(event.attempt)
-        elif isinstance(event, Baseline):
+        super()._observe(event)
+        if isinstance(event, Baseline):
             self._today = event.report
 
-    def _report(self, stage: str) -> None:
-        self.stage = stage
-        self._progress.report(stage)
+    def _finished(self, result: Result) -> Finished:
+        return Finished(self.id, self._task, result, self._key_now(result), self._picked)
 
     def cancelled(self) -> Finished:
-        """How a cancelled job ended."""
         message = f"Cancelled: {self.order.label} is as it was."
         result = self._ended(Result("cancelled", message))
         return Finished(self.id, self._task, result, key=self.key)
-
-    def _ended(self, result: Result) -> Result:
-        return dataclasses.replace(
-            result,
-            attempts=tuple(self._attempts),
-            seconds=time.monotonic() - self._started,
-        )
-
-    def end(self, result: Result) -> None:
-        """Close the progress bar and tell the client."""
-        self._progress.end(result.message)
-        self._server.jobs.announce(self.id, result)
 
     def _key_now(self, result: Result) -> Key:
         """Names the target after the job: a comment that became a function, by the function."""

@@ -17,8 +17,7 @@ from oci_lsp.lsp.sessions import Sessions
 from oci_lsp.lsp.targets import Key, StaleError, key_of, locate
 
 if TYPE_CHECKING:
-    from oci_lsp.lsp.failing import FailingJob
-    from oci_lsp.lsp.job import Job
+    from oci_lsp.lsp.background import Background
     from oci_lsp.lsp.server import Server
     from oci_lsp.lsp.tasks import Order
     from oci_lsp.refine.task import Result, Task
@@ -51,7 +50,7 @@ class Jobs:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._running: dict[str, Job | FailingJob] = {}
+        self._running: dict[str, Background] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._finished: OrderedDict[str, Finished] = OrderedDict()
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -86,7 +85,7 @@ class Jobs:
             return job_id
         return self._begin(FailingJob(self._server, job_id, where))
 
-    def _begin(self, job: Job | FailingJob) -> str:
+    def _begin(self, job: Background) -> str:
         if other := self._running_with(job.key):
             self._server.messages.warning(
                 f"oci-lsp: a job on {job.label} runs already ({other.id})."
@@ -96,11 +95,11 @@ class Jobs:
         job.asyncio_task = self._spawn(self._run(job))
         return job.id
 
-    def running_on(self, uri: str, target: Function | CommentBlock) -> Job | FailingJob | None:
+    def running_on(self, uri: str, target: Function | CommentBlock) -> Background | None:
         """The job that works on a function or a comment now."""
         return self._running_with(key_of(uri, target))
 
-    def _running_with(self, key: Key) -> Job | FailingJob | None:
+    def _running_with(self, key: Key) -> Background | None:
         return next((job for job in self._running.values() if job.key == key), None)
 
     def _order(self, request: Request, arguments: Arguments) -> Order:
@@ -130,7 +129,7 @@ class Jobs:
         earlier = tuple((job.task, job.result) for job in ended if job.task is not None)
         return dataclasses.replace(order, earlier=earlier)
 
-    async def _run(self, job: Job | FailingJob) -> None:
+    async def _run(self, job: Background) -> None:
         job.begin()
         try:
             finished = await job.run(self._slots)

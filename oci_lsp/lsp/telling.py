@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types as lsp
 
-from oci_lsp.refine.task import Attempted, Baseline, Event, Stage
+from oci_lsp.refine.task import Attempted, Baseline, Event, Stage, Suspected, counted
 
 if TYPE_CHECKING:
     from oci_lsp.lsp.server import Server
@@ -26,6 +26,9 @@ class Telling:
         """Something happened in the job."""
         if isinstance(event, Stage):
             self._trace(str(event))
+        elif isinstance(event, Suspected):
+            tests = counted(len(event.tests), "failing test")
+            self.log(f"{event.label}: {tests}, {event.tests[0]}")
         elif isinstance(event, Baseline):
             self.log(f"today's code: {event.report.verdict}. {event.report.summary}")
         elif isinstance(event, Attempted):

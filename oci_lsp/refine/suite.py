@@ -289,10 +289,10 @@ class _Work:
     def concluded(self) -> SuiteResult:
         repaired = self.repaired()
         words = f"{counted(len(repaired), 'function')} repaired ({_listed(repaired)})"
-        if self.red:
-            failing = f"Still failing: {_listed([self.why(test) for test in self.red.values()])}."
-            failing += self.besides()
-            return self.result("failed", f"{words}. {failing}" if repaired else failing)
+        if self.red or self.unreached:
+            failing = _listed([self.why(test) for test in self.red.values()])
+            parts = [f"{words}."] * bool(repaired) + [f"Still failing: {failing}."] * bool(failing)
+            return self.result("failed", (" ".join(parts) + self.besides()).strip())
         passing = counted(len(self.green), "test")
         if repaired:
             return self.result("passed", f"{words}; {passing} passed.{self.besides()}")

@@ -119,6 +119,8 @@ COMMANDS = (
     "fixFile",
     "nonsense",
 )
+# One more that runs tests whatever it is told.
+JOBS = (*COMMANDS[:4], "fixFailing")
 BODIES = (
     b"{",
     b"[]",
@@ -209,8 +211,8 @@ replies = st.sampled_from(sorted(REPLIES))
 # Few other moves: what a job does takes a second, and is to be met in the middle of it.
 job_places = st.sampled_from(({"qualifiedName": "add"}, {"position": {"line": 1, "character": 4}}))
 job_moves = st.one_of(
-    move("command", st.sampled_from(COMMANDS[:4]), st.just(0), job_places, extras),
-    move("command", st.sampled_from(COMMANDS[:4]), st.just(0), job_places, extras),
+    move("command", st.sampled_from(JOBS), st.just(0), job_places, extras),
+    move("command", st.sampled_from(JOBS), st.just(0), job_places, extras),
     move("wait"),
     move("pause", st.sampled_from((0.1, 0.5, 1.5))),
     move("cancel job", st.integers(0, 3)),

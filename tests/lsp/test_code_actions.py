@@ -11,6 +11,7 @@ from tests.projects import BUGGY, calc, fenced, write
 from tests.scripted_engine import Reply, ScriptedEngine
 
 FIX, GENERATE = "refactor.rewrite.fix", "refactor.rewrite.generate"
+FIX_FAILING = "source.fixFailing"
 
 SOURCE = '''\
 import os
@@ -47,14 +48,15 @@ async def test_a_function_a_stub_and_a_comment_get_what_suits_them(tmp_path):
             for marker in ("import os", "slugify", "counts", "def total", "self.a", "size", "X = ")
         }
     fix, generate = [(FIX, "oci_lsp.fixFunction")], [(GENERATE, "oci_lsp.generateFunction")]
+    whole = [(FIX_FAILING, "oci_lsp.fixFailing")]
     assert offered == {
-        "import os": [],
+        "import os": whole,
         "slugify": generate,
         "counts": fix,
         "def total": fix,
         "self.a": fix,
         "size": generate,
-        "X = ": [],
+        "X = ": whole,
     }
 
 

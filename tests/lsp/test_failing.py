@@ -58,7 +58,7 @@ async def test_the_folder_is_mended_by_one_edit_of_open_and_closed_files(root, e
         assert "--- a/cart.py" in end["diff"]
         assert "--- a/text.py" in end["diff"]
         assert len(end["attempts"]) == 2
-        assert "2 functions repaired" in ed.messages[-1]
+        assert "2 functions repaired" in end["message"]
         assert any("slug: attempt 1/2: testing" in stage for stage in ed.stages())
     versions = {edit.uri.rpartition("/")[2]: edit.version for edit in ed.edits}
     versioned = client.workspace.workspace_edit.document_changes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -36,18 +37,28 @@ class Cart:
         yield price(1)
 """
 TESTS = """\
+import cProfile
 import threading
 import pytest
 import shop
 
 
+@pytest.fixture(scope="module")
+def half():
+    return shop.cents(2)
+
+
 @pytest.fixture
-def cart():
+def cart(half):
     return shop.Cart()
 
 
 def test_cents():
     assert shop.cents(2) == 50
+
+
+def test_profiled():
+    cProfile.Profile().runcall(shop.cents, 2)
 
 
 def test_price():
@@ -66,6 +77,10 @@ def test_thread():
 
 def test_nothing():
     pass
+
+
+def test_late(half):
+    assert half == 50
 """
 # Lines, from 0, at which the functions of SHOP begin.
 AROUND, PRICE, CENTS, TOTAL = 4, 11, 16, 21
@@ -98,27 +113,29 @@ def entered(report: Report, project: Project, file: str = "shop.py") -> dict[str
 FOUND = {
     "test_cents": [CENTS],
     "test_price": [AROUND, PRICE, SUM, CENTS],
-    "test_generator": [TOTAL, AROUND, PRICE, SUM, CENTS],
+    "test_generator": [CENTS, TOTAL, AROUND, PRICE, SUM],
     "test_thread": [CENTS],
     "test_nothing": [],
+    # Its fixture was set up for an earlier test.
+    "test_late": [CENTS],
 }
 
 
 async def test_each_test_has_the_functions_that_it_entered(shop: Project):
     report = await suite(shop)
     assert [test.outcome for test in report.tests] == [
-        "passed", "failed", "failed", "passed", "passed"
+        "passed", "passed", "failed", "failed", "passed", "passed", "passed"
     ]  # fmt: skip
-    assert entered(report, shop) == FOUND
-    assert entered(report, shop, "tests/test_shop.py")["test_nothing"] == [28]
-    assert report.tests[1].places[-1] == Place(shop.root / "shop.py", 17)
+    assert entered(report, shop) == FOUND | {"test_profiled": ANY}
+    assert entered(report, shop, "tests/test_shop.py")["test_nothing"] == [38]
+    assert report.tests[2].places[-1] == Place(shop.root / "shop.py", 17)
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.12", "3.13"])
 async def test_other_pythons_tell_the_same(shop: Project, version: str):
     venv = pythons.environment(version, pythons.PYTESTS.get(version, "pytest"))
     shop.set(interpreter=str(venv / "bin/python"))
-    assert entered(await suite(shop), shop) == FOUND
+    assert entered(await suite(shop), shop) == FOUND | {"test_profiled": ANY}
 
 
 async def test_a_file_that_cannot_be_imported_does_not_hide_the_others(shop: Project):

@@ -212,6 +212,12 @@ class Plugin:
         if found:
             send("integrity", changed=found)
 
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, Any, None]:
+        """A fixture of a wider scope is set up once, and used by many tests."""
+        with self._spectrum.fixture(fixturedef):
+            yield
+
     def pytest_assertrepr_compare(self, op: str, left: Any, right: Any) -> None:
         """Remember the values of the comparison that failed."""
         self.explainer.compared(op, left, right)
@@ -241,7 +247,7 @@ class Plugin:
             **fields,
         )
         if report.when == "teardown":
-            entered = self._spectrum.entered()
+            entered = self._spectrum.entered(item)
             if entered:
                 self._channel.send("entered", id=self._identify(item), **entered)
             found = self._integrity.after_test()

@@ -2,14 +2,16 @@
 
 Functions are told by their code objects: the file and the line, counted from 0, where they begin,
 decorators included. What runs at import only is no test's; generators count where they first run.
+What a fixture of a wider scope entered counts for each test that uses it, not for the first alone.
 """
 
+import contextlib
 import os
 import sys
 import threading
 from inspect import CO_OPTIMIZED
 from types import CodeType
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 _TOOL_IDS = (4, 3, 5, 2)  # 0 and 1 are for debuggers and coverage
 
@@ -17,8 +19,8 @@ _TOOL_IDS = (4, 3, 5, 2)  # 0 and 1 are for debuggers and coverage
 class Spectrum:
     """Records by test, where it is `wanted`; else each method does nothing.
 
-    `forget` at a test's begin, `entered` at its end. Functions are numbered as they first come, so
-    that each is described once.
+    `forget` at a test's begin, `entered` at its end, `fixture` around each fixture's set-up.
+    Functions are numbered as they first come, so that each is described once.
     """
 
     def __init__(self, root: str, *, wanted: bool) -> None:
@@ -29,6 +31,7 @@ class Spectrum:
         self._codes: Dict[int, Tuple[CodeType, Optional[int]]] = {}
         self._new: List[Tuple[str, int]] = []
         self._entered: Dict[int, None] = {}
+        self._fixtures: Dict[int, Dict[int, None]] = {}
         self._tool: Optional[int] = None
 
     def start(self) -> None:
@@ -59,16 +62,42 @@ class Spectrum:
         if not self._wanted:
             return
         self._entered = {}
-        if sys.version_info >= (3, 12) and self._tool is not None:
+        self._tell_again()
+
+    def _tell_again(self) -> None:
+        if sys.version_info < (3, 12):
+            # A test may have used a profiler of its own.
+            sys.setprofile(self._profile)
+        elif self._tool is not None:
             sys.monitoring.restart_events()
 
-    def entered(self) -> Optional[Dict[str, Any]]:
+    @contextlib.contextmanager
+    def fixture(self, definition: Any) -> Iterator[None]:
+        """Remember what the set-up of a fixture enters."""
+        if not self._wanted:
+            yield
+            return
+        outer, self._entered = self._entered, {}
+        self._tell_again()
+        try:
+            yield
+        finally:
+            self._fixtures[id(definition)] = self._entered
+            self._entered = {**outer, **self._entered}
+
+    def entered(self, item: Any) -> Optional[Dict[str, Any]]:
         """`functions`: numbers in the order in which the test first entered them; `new`: the places
         of those numbers that were not told before. None where nothing is recorded."""
         if not self._wanted:
             return None
+        functions: Dict[int, None] = {}
+        used = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+        for definitions in used.values():
+            for definition in definitions:
+                functions.update(self._fixtures.get(id(definition), {}))
+        functions.update(self._entered)
         new, self._new = self._new, []
-        return {"functions": list(self._entered), "new": new}
+        return {"functions": list(functions), "new": new}
 
     def _see(self, code: CodeType) -> None:
         known = self._codes.get(id(code))
