@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.lsp.wire import Message
+from tests.lsp.wire import Message, pressing
 
 HUGE = 2**31 - 1
 # What functions, comments, line ends and characters of every width do to positions and parsing.
@@ -145,6 +145,8 @@ BODIES = (
 )
 REPLIES: dict[str, Any] = {
     "right": None,
+    "first button": pressing(0),
+    "second button": pressing(1),
     "null": {"result": None},
     "error": {"error": {"code": -32601, "message": "no such method"}},
     "junk": {"result": {"applied": "maybe", "kind": [None]}},

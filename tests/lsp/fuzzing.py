@@ -19,8 +19,10 @@ INTERNAL_ERROR = -32603
 
 def answering(kind: str) -> Any:
     """How a client of this kind answers the server's requests."""
-    fixed = REPLIES[kind]
-    return right if fixed is None else lambda request: fixed
+    reply = REPLIES[kind]
+    if reply is None or callable(reply):
+        return reply or right
+    return lambda request: reply
 
 
 class Model:

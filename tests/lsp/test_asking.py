@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lsp.editor import capabilities, editor
+from tests.lsp.recordings import RECORDED, offered, recorded, speaker, was_offered
 from tests.projects import BUGGY, RIGHT, fenced, write
 from tests.scripted_engine import ScriptedEngine
 
@@ -124,6 +125,24 @@ async def test_a_test_file_is_made_opened_and_filled_in(tmp_path, creates):
             assert end["outcome"] == "passed", end
             assert ed.text("pkg/calc.py") == RIGHT
     assert len(list((root / "tests").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", RECORDED)
+async def test_each_editor_is_asked_for_what_it_can(tmp_path, name):
+    client = recorded(name)
+    root = project(tmp_path)
+    speaking, protocol = speaker(client)
+    async with editor(root, client=client, speaking=speaking) as ed:
+        ed.open("calc.py")
+        ed.answers = ["Create checks/test_calc.py"]
+        end = await ed.job("fixFunction", "calc.py", "add")
+        assert end["outcome"] == "no_test"
+        assert "Say in checks/test_calc.py" in end["message"]
+        made = ed.uri("checks/test_calc.py")
+        assert ed.shown == ([made] if offered(client)["documents"] else [])
+        assert [m for m, p in protocol.asked if not was_offered(client, m, p)] == []
+        text = ed.texts.get(made) or (root / "checks/test_calc.py").read_text()
+    assert text.startswith("from calc import add\n")
 
 
 async def test_a_refused_file_is_told(tmp_path):

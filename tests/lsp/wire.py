@@ -25,6 +25,8 @@ RIGHT: dict[str, Any] = {
     "workspace/configuration": [None, None],
     "window/showMessageRequest": {"title": "No"},
     "window/showDocument": {"success": True},
+    "oci_lsp/input": {"text": "adding"},
+    "oci_lsp/pick": {"ids": ["test_calc.py::test_gone", None]},
 }
 
 
@@ -58,6 +60,7 @@ class Wire:
 
     def initialize(self, options: Any) -> None:
         capabilities = {
+            "experimental": {"oci_lsp": {"input": True, "pick": True}},
             "workspace": {
                 "applyEdit": True,
                 "configuration": True,
@@ -212,3 +215,14 @@ class Wire:
 def right(request: Message) -> Message:
     """The answer of a well-behaved client."""
     return {"result": RIGHT.get(request["method"])}
+
+
+def pressing(number: int) -> Callable[[Message], Message]:
+    """The answers of a client whose user takes that button of every question; counts from 0."""
+
+    def answer(request: Message) -> Message:
+        if request["method"] != "window/showMessageRequest":
+            return right(request)
+        return {"result": request["params"]["actions"][number]}
+
+    return answer
