@@ -18,6 +18,7 @@ from oci_lsp.errors import ConsentError, HistoryError
 from oci_lsp.history import Entry
 from oci_lsp.refine.task import counted
 from oci_lsp.refine.transcript import Transcript, markdown
+from oci_lsp.settings import Settings, from_command_line
 from oci_lsp.terminal.ask import asker
 
 # What a model or a test wrote must not move the cursor, nor turn the text round, in a terminal.
@@ -30,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         OciError: no such job, it cannot be replayed, no consent.
     """
+    # A wrong word must be told; of the actions only `replay` goes by settings.
+    from_command_line(Settings(), options.assignments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A model may write half an emoji, which no encoding has.
         sys.stdout.reconfigure(errors="backslashreplace")
