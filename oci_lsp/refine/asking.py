@@ -14,7 +14,6 @@ from oci_lsp.refine.trial import select
 from oci_lsp.source.functions import Function
 from oci_lsp.source.generated import wanted_name
 from oci_lsp.source.nearby import Nearby, nearby_tests
-from oci_lsp.source.pins import write_pin
 from oci_lsp.source.skeleton import Skeleton, skeleton
 from oci_lsp.source.snippets import requested_snippet
 
@@ -107,4 +106,7 @@ def pin(task: Task) -> Path:
     Raises:
         OciError: pyproject.toml cannot be changed.
     """
+    # The library that keeps the file's layout is loaded for those alone who pin.
+    from oci_lsp.source.pins import write_pin
+
     return write_pin(task.root, task.path, _name(task), task.tests)
