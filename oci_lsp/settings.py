@@ -319,8 +319,7 @@ def read(tree: Any, *, ignore: frozenset[str] = frozenset()) -> tuple[dict[str, 
         try:
             values[name] = _convert(known[name], value)
         except SettingsError as error:
-            default = show(known[name].default)
-            messages.append(f"{error.message}; the default is used ({default})")
+            messages.append(f"{error.message}; it is ignored")
     return values, messages
 
 

@@ -37,6 +37,13 @@ CONNECT_SECONDS = 10.0
 REMOTE_SILENCE_SECONDS = 300.0
 
 
+def public_address(url: str) -> str:
+    """An address for messages and logs, where no password and no key has a place."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
 class EngineClient:
     """Talks to one engine; an async context manager.
 
@@ -62,7 +69,7 @@ class EngineClient:
                 "Give it as http://host:port or https://host/v1.",
             )
         self.model = model
-        self.base_url = base_url.rstrip("/")
+        self.base_url = public_address(base_url)
         self.socket = socket
         # Servers are named with or without their /v1; any other path is taken as it stands.
         path = parts.path.rstrip("/") or "/v1"

@@ -122,7 +122,7 @@ async def _remote(settings: EngineSettings) -> EngineClient:
         models = await asking.models()
     if not models:
         raise EngineError(
-            f"The server at {settings.url} lists no models", "Name one in engine.model."
+            f"The server at {asking.base_url} lists no models", "Name one in engine.model."
         )
     return EngineClient(settings.url, api_key=key, model=models[0])
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from oci_lsp import __version__
+from oci_lsp.engine.client import public_address
 from oci_lsp.errors import HistoryError
 from oci_lsp.history import Record, is_time
 from oci_lsp.refine.task import Attempt, Diagnostic, Kind, Message, Result, Task
@@ -262,7 +263,7 @@ def _fence(text: str) -> str:
 
 def _without_address(result: Result, settings: Settings) -> Result:
     """An engine that failed is named in the message, with whatever its address holds."""
-    url = settings.engine.url.rstrip("/")
+    url = public_address(settings.engine.url)
     message = result.message.replace(url, "engine.url") if url else result.message
     return dataclasses.replace(result, message=message)
 

@@ -257,3 +257,11 @@ async def test_the_scripted_engine_as_a_process(tmp_path):
             assert process.wait(10) == 1
         finally:
             process.kill()
+
+
+async def test_no_password_of_an_address_is_shown():
+    async with EngineClient("http://me:hidden@127.0.0.1:9/v1?key=hidden", model="m") as client:
+        with pytest.raises(EngineError) as caught:
+            await client.models()
+    assert "http://127.0.0.1:9/v1 cannot be reached" in str(caught.value)
+    assert "hidden" not in str(caught.value)
