@@ -63,6 +63,15 @@ def command_parser() -> Parser:
             help="pytest node id, or text with `assert` or `>>>` lines; may be repeated",
         )
         command.add_argument("--feedback", metavar="TEXT", help="your words to the model")
+        command.add_argument(
+            "--continue",
+            action="store_true",
+            dest="go_on",
+            help="with --feedback: go on with the last conversation on this function",
+        )
+        command.add_argument(
+            "--pin", action="store_true", help="write the test that was named into pyproject.toml"
+        )
         command.add_argument("--apply", action="store_true", help="change the file, if it passes")
         command.add_argument("--json", action="store_true", help="one JSON object on stdout")
         command.add_argument("--verbose", action="store_true", help="show the tokens as they come")
@@ -120,6 +129,7 @@ def command_parser() -> Parser:
     demo.examples("oci-lsp demo --yes")
     fix.examples(
         "oci-lsp fix src/shop.py::Cart.total --apply",
+        "oci-lsp fix --failing tests --apply",
         "oci-lsp fix calc.py::add --test tests/test_calc.py::test_add --verbose",
         "oci-lsp fix calc.py::add --test 'assert add(2, 3) == 5' --feedback 'no loops' --json",
     )

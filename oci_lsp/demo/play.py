@@ -224,7 +224,8 @@ class _Editor(LanguageClient):
 
     def _progress(self, params: lsp.ProgressParams) -> None:
         value = _plain(params.value)
-        message = value.get("message")
+        # An editor has one line for it, where the seconds count up; here each would be a new one.
+        message = (value.get("message") or "").partition(" \N{MIDDLE DOT} ")[0]
         if value["kind"] != "end" and message and message != self._last:
             self._last = message
             self.console.print(f"  {message}", style="dim", markup=False)

@@ -20,7 +20,7 @@ from oci_lsp.lsp.tasks import Order, build, file_of
 from oci_lsp.refine.asking import offer
 from oci_lsp.refine.task import Baseline, Event, Result, Task
 from oci_lsp.settings import Settings
-from oci_lsp.source.functions import CommentBlock, Function, parse
+from oci_lsp.source.functions import Function, parse
 from oci_lsp.verify.verdict import Report
 
 if TYPE_CHECKING:
@@ -98,32 +98,18 @@ class Job(Background):
             self._today = event.report
 
     def _finished(self, result: Result) -> Finished:
-        text, key = self._final(result)
-        return Finished(self.id, self._task, result, text, key, self._picked)
+        return Finished(self.id, self._task, result, self._key_now(result), self._picked)
 
     def cancelled(self) -> Finished:
         message = f"Cancelled: {self.order.label} is as it was."
         result = self._ended(Result("cancelled", message))
         return Finished(self.id, self._task, result, key=self.key)
 
-    def _final(self, result: Result) -> tuple[str, Key]:
-        """The function's own text now, and its key.
-
-        The text is "" where the job's conversation speaks of another one. A comment that became a
-        function is pointed at by the function's name.
-        """
-        target, uri = self.order.target, self.order.document.uri
-        if result.outcome == "stale" or result.outcome == "error":
-            return "", self.key
-        if result.text is None:
-            return own_text(self.order.document.module, target), self.key
-        module = parse(result.text)
-        now: Function | None
-        if isinstance(target, CommentBlock):
-            comment = own_text(self.order.document.module, target)
-            now = module.at(module.text.index(comment)) if comment in module.text else None
-        else:
-            now = module.named(target.qualname)
-        if now is None:
-            return "", self.key
-        return own_text(module, now), key_of(uri, now)
+    def _key_now(self, result: Result) -> Key:
+        """Names the target after the job: a comment that became a function, by the function."""
+        target = self.order.target
+        if result.text is None or isinstance(target, Function):
+            return self.key
+        module, comment = parse(result.text), own_text(self.order.document.module, target)
+        now = module.at(module.text.index(comment)) if comment in module.text else None
+        return key_of(self.order.document.uri, now) if now else self.key

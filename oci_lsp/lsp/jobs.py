@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 import uuid
 from collections import OrderedDict
@@ -36,8 +37,6 @@ class Finished:
     job_id: str
     task: Task | None
     result: Result
-    text: str = ""
-    """The function's own text when the job ended, which its conversation speaks of."""
     key: Key | None = None
     """Names the target as it was when the job ended; None where there was none."""
     picked: bool = False
@@ -126,20 +125,9 @@ class Jobs:
                 f"What should be different in {order.label} was not said",
                 "Give `feedback`, or write a comment `# oci: ...` into the function.",
             )
-        return self._continued(order)
-
-    def _continued(self, order: Order) -> Order:
-        """The order as the next turn of the function's last conversation, if that saw its text."""
-        import dataclasses
-
-        from oci_lsp.lsp.anchor import own_text
-
-        # A job that was cancelled, or found all tests green, said nothing that could be continued.
-        key = key_of(order.document.uri, order.target)
-        last = next((job for job in self._ended_on(key) if job.result.messages), None)
-        if last is None or last.text != own_text(order.document.module, order.target):
-            return order
-        return dataclasses.replace(order, conversation=last.result.messages)
+        ended = self._ended_on(key_of(document.uri, target))
+        earlier = tuple((job.task, job.result) for job in ended if job.task is not None)
+        return dataclasses.replace(order, earlier=earlier)
 
     async def _run(self, job: Background) -> None:
         job.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 from oci_lsp.errors import OciError, TargetError
 from oci_lsp.lsp.arguments import Arguments
 from oci_lsp.lsp.documents import Document
-from oci_lsp.refine.task import Diagnostic, Kind, Message, Task
+from oci_lsp.refine.conversation import last_conversation
+from oci_lsp.refine.task import Diagnostic, Kind, Result, Task
 from oci_lsp.source.functions import CommentBlock, Function, feedback_lines
 from oci_lsp.source.target import find_root
 
@@ -23,7 +25,8 @@ class Order:
     document: Document
     target: Function | CommentBlock
     arguments: Arguments
-    conversation: tuple[Message, ...] = ()
+    earlier: tuple[tuple[Task, Result], ...] | None = None
+    """Remembered jobs on the target, the newest first; None: no conversation goes on."""
     run_only: bool = False
     """Run the tests on today's code, and change nothing."""
 
@@ -76,7 +79,7 @@ def build(order: Order, path: Path, folder: Path | None, others: Iterable[Docume
     except OSError as error:
         raise OciError(f"The project in {root} cannot be read: {error}") from error
     buffers.pop(path, None)
-    return Task(
+    task = Task(
         root=root,
         path=path,
         module=order.document.module,
@@ -88,8 +91,10 @@ def build(order: Order, path: Path, folder: Path | None, others: Iterable[Docume
             Diagnostic(item.line, item.message, item.source) for item in order.arguments.diagnostics
         ),
         buffers=buffers,
-        conversation=order.conversation,
     )
+    if order.earlier is None:
+        return task
+    return dataclasses.replace(task, conversation=last_conversation(task, order.earlier))
 
 
 def unsaved(root: Path, documents: Iterable[Document]) -> dict[Path, str]:

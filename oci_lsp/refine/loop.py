@@ -34,7 +34,7 @@ from oci_lsp.refine.task import (
     unified_diff,
 )
 from oci_lsp.refine.today import EndError, Today, check_source
-from oci_lsp.refine.trial import Trial, Trials, wanted_name
+from oci_lsp.refine.trial import Trial, Trials, named_in_words, wanted_name
 from oci_lsp.refine.turn import Reply, replies
 from oci_lsp.settings import Settings
 from oci_lsp.source.functions import Function
@@ -161,17 +161,32 @@ class _Job:
             limit=prompt.TESTS_LIMIT,
         )
         self.around = self.surroundings.context(self.trials.selection).text
-        if self.messages and self.messages[-1].role == "user":
-            # The job that goes on here had failed: its last message says how.
-            self.messages[-1] = prompt.with_feedback(self.messages[-1], self.task.feedback)
-            return
         if self.messages:
-            message = prompt.again(
-                self.name, passed=not failure, failure=failure, feedback=self.task.feedback
-            )
-            self.messages.append(message)
+            self.go_on(failure)
             return
         self.messages.extend(prompt.opening(self.task, self.name, self.tests, failure, self.around))
+
+    def go_on(self, failure: str) -> None:
+        """Continue the conversation of an earlier job with the user's words."""
+        words = self.task.feedback
+        named = named_in_words(self.task)
+        tests = test_source(self.task.root, named, self.task.buffers, limit=prompt.TESTS_LIMIT)
+        last = self.messages[-1]
+        if last.role == "user":
+            # That job had failed: its last message says how.
+            self.messages[-1] = prompt.with_feedback(last, words, tests)
+            return
+        # Today's failure says nothing of a reply that passed and was not put in.
+        passed = not failure or not self.trials.is_today(last.content)
+        self.messages.append(
+            prompt.again(
+                self.name,
+                passed=passed,
+                failure="" if passed else failure,
+                feedback=words,
+                tests=tests,
+            )
+        )
 
     async def connected(self) -> Engine:
         self.observe(Stage("engine"))

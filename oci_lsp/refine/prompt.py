@@ -96,8 +96,12 @@ def again(
     failure: str = "",
     tried: Iterable[str] = (),
     feedback: Sequence[str] = (),
+    tests: str = "",
 ) -> Message:
-    """The next user message: the execution result, what else was tried, the user's words."""
+    """The next user message: the execution result, what else was tried, the user's words.
+
+    `tests` is the source of those that the words name.
+    """
     kept: list[str] = []
     room = TRIED_LIMIT
     for code in sorted(set(tried), key=len):
@@ -112,11 +116,12 @@ def again(
         failure=failure.strip(),
         tried=kept,
         comments=feedback,
+        tests=tests.strip(),
     )
     return Message("user", content, "user" if feedback else "oci-lsp")
 
 
-def with_feedback(message: Message, feedback: Sequence[str]) -> Message:
+def with_feedback(message: Message, feedback: Sequence[str], tests: str = "") -> Message:
     """An oci-lsp message with the user's words added: some chat formats want strict turns."""
-    words = "\n".join(f"The user says: {text}" for text in feedback)
+    words = render("words", comments=feedback, tests=tests.strip())
     return Message(message.role, f"{message.content}\n\n{words}", "user")

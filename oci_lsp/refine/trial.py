@@ -7,7 +7,7 @@ import builtins
 import keyword
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from oci_lsp.refine.regressions import Regressions, covers
 from oci_lsp.refine.runs import Runs
 from oci_lsp.refine.task import Observer, Stage, Task, Verdict, Verifier
 from oci_lsp.settings import Settings, read_pyproject
+from oci_lsp.source.feedback import code_of, named_tests
 from oci_lsp.source.functions import Function
 from oci_lsp.source.generated import wanted_name as named_in
+from oci_lsp.source.lines import normalise
 from oci_lsp.source.splice import Spliced, splice
 from oci_lsp.source.tests import Selection, find_tests
 from oci_lsp.verify.verdict import Report, Run
@@ -54,18 +56,39 @@ def wanted_name(task: Task, selection: Selection) -> str:
 
 
 def select(task: Task) -> Selection:
-    """The tests that decide about a task; empty where there is none.
+    """The tests that decide about a task, with those that the user's words name; may be empty.
 
     Raises:
         TestsError: the user named one that does not exist.
     """
+    found, named = _find(task, task.tests), named_in_words(task)
+    if named.empty:
+        return found
+    return Selection(
+        tuple(dict.fromkeys((*found.node_ids, *named.node_ids))),
+        (*found.snippets, *named.snippets),
+        "request" if found.empty else found.origin,
+    )
+
+
+def named_in_words(task: Task) -> Selection:
+    """The tests that the user's words to the model name.
+
+    Raises:
+        TestsError: one of them does not exist.
+    """
+    named = named_tests(task.feedback)
+    return _find(task, named) if named else Selection((), (), "none")
+
+
+def _find(task: Task, requested: Sequence[str]) -> Selection:
     pins = read_pyproject(task.root)[0].get("tests", {})
     return find_tests(
         task.root,
         task.path,
         task.module,
         task.target,
-        requested=task.tests,
+        requested=requested,
         pins=pins if isinstance(pins, Mapping) else {},
         buffers=task.buffers,
     )
@@ -100,9 +123,8 @@ class Trials:
     @property
     def labels(self) -> tuple[str, ...]:
         """The selected tests for the user's eyes; lines count from 1."""
-        given = self.selection.origin == "request"
         snippets = (
-            f"the {item.kind} given" if given else f"{item.kind} in line {item.line + 1}"
+            f"the {item.kind} given" if item.given else f"{item.kind} in line {item.line + 1}"
             for item in self.selection.snippets
         )
         return (*self.selection.node_ids, *snippets)
@@ -189,6 +211,15 @@ class Trials:
         """Whether this reply's code was tried before."""
         try:
             return self._splice(reply).text in self._seen
+        except RejectedReplyError:
+            return False
+
+    def is_today(self, reply: str) -> bool:
+        """Whether today's code is what an earlier reply made of it."""
+        try:
+            return normalise(self._splice(reply).code) == code_of(
+                self.task.module, self.task.target
+            )
         except RejectedReplyError:
             return False
 

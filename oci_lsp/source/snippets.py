@@ -6,11 +6,11 @@ import ast
 import doctest
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from oci_lsp.errors import TestsError
-from oci_lsp.source.functions import CommentBlock, Function, Module
+from oci_lsp.source.functions import CommentBlock, Function, Module, feedback_spans
 from oci_lsp.source.syntax import parse_python
 
 # The id must look like a file: "test: check the empty list" is a remark.
@@ -30,7 +30,9 @@ class Snippet:
     text: str
     """Plain Python for asserts; prompts with expected output for doctest. Lines end in `\\n`."""
     line: int
-    """Row of the first line in the module, 0-based; 0 for a snippet given in the request."""
+    """Row of the first line in the module, 0-based; 0 for a given one."""
+    given: bool = False
+    """It comes from a request, a pin or the user's words, and stands in no module."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,12 @@ def _passages(module: Module, target: Function | CommentBlock) -> Iterator[_Pass
         yield _Passage(tuple(target.text.split("\n")), target.line, is_comment=True)
         return
     lines = module.lines
+    # Tests in the user's words to the model are the job's, and are taken from there.
+    words = feedback_spans(module, target)
     rows = [
         lines.row(span.start)
         for span in module.comments(target)
-        if lines.is_comment(lines.row(span.start))
+        if lines.is_comment(lines.row(span.start)) and span not in words
     ]
     for run in _runs(rows):
         block = _uncommented(module, run)
@@ -156,6 +160,16 @@ def doctest_snippet(text: str, row: int) -> Snippet | None:
     return Snippet("doctest", "".join(pieces).rstrip("\n") + "\n", row + examples[0].lineno)
 
 
+def in_words(text: str) -> tuple[str, ...]:
+    """The asserts and `>>>` examples that stand as lines in a text, each kind as one text.
+
+    Raises:
+        TestsError: an example is malformed.
+    """
+    passage = _Passage(tuple(text.splitlines()), 0, is_comment=False)
+    return tuple(snippet.text for snippet in (*_examples(passage), *_asserts(passage, ())))
+
+
 def _asserts(passage: _Passage, names: Sequence[str]) -> list[Snippet]:
     found: list[str] = []
     first = -1
@@ -198,7 +212,8 @@ def requested_snippet(text: str) -> Snippet | None:
         TestsError: its examples or asserts are malformed.
     """
     if re.search(r"^[ \t]*>>>", text, re.MULTILINE):
-        return doctest_snippet(text, 0)
+        found = doctest_snippet(text, 0)
+        return found and replace(found, given=True)
     try:
         tree = parse_python(text.strip("\n"))
     except SyntaxError as error:
@@ -209,5 +224,5 @@ def requested_snippet(text: str) -> Snippet | None:
             ) from error
         return None
     if any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
-        return Snippet("asserts", text.strip("\n") + "\n", 0)
+        return Snippet("asserts", text.strip("\n") + "\n", 0, given=True)
     return None

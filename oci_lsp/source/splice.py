@@ -8,7 +8,8 @@ from difflib import SequenceMatcher
 
 from oci_lsp.errors import RejectedReplyError
 from oci_lsp.source.edits import Edit, apply_edits, minimal_edits
-from oci_lsp.source.functions import CommentBlock, Function, Module, Span, feedback_spans
+from oci_lsp.source.feedback import cuts
+from oci_lsp.source.functions import CommentBlock, Function, Module, Span
 from oci_lsp.source.generated import choose_generated
 from oci_lsp.source.imports import import_edits
 from oci_lsp.source.layout import Indentation, body_indentation, module_unit, reindent
@@ -330,23 +331,11 @@ def _without_feedback(
     function = _starting(module, start)
     if function is None:
         return module, None
-    spans = feedback_spans(module, function)
-    if not spans:
+    edits = cuts(module, function)
+    if not edits:
         return module, function
-    edits = []
-    for span in spans:
-        row = module.lines.row(span.start)
-        alone = module.lines.is_comment(row)
-        first = module.lines.start(row) if alone else span.start
-        while not alone and text[first - 1] in " \t":
-            first -= 1
-        last = module.lines.after(row) if alone else span.end
-        if alone and last == module.lines.end(row) and row > 0:
-            first = module.lines.end(row - 1)
-        edits.append(Edit(Span(first, last), ""))
-        if span.start < start:
-            start -= last - first
-    module = Module(apply_edits(text, tuple(edits)))
+    start -= sum(edit.span.end - edit.span.start for edit in edits if edit.span.start < start)
+    module = Module(apply_edits(text, edits))
     return module, _starting(module, start)
 
 

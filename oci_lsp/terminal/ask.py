@@ -6,30 +6,44 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
+Prompt = Callable[[str], Awaitable[str]]
+"""Shows a text and gives the line typed after it, stripped; "" at the end of input."""
+
+
+def prompter(
+    *, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
+) -> Prompt | None:
+    """Asks on the terminal; None where there is none.
+
+    `before` and `after` are called around a question, to take a live display away.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    async def ask(text: str) -> str:
+        if before:
+            before()
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+            return (await _line()).strip()
+        finally:
+            if after:
+                after()
+
+    return ask
+
 
 def asker(
     *, yes: bool, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
 ) -> Callable[[str], Awaitable[bool]]:
-    """A consent function: `yes` answers everything, without a terminal the answer is no.
-
-    `before` and `after` are called around a question, to take a live display away.
-    """
+    """A consent function: `yes` answers everything, without a terminal the answer is no."""
+    prompt = prompter(before=before, after=after)
 
     async def ask(question: str) -> bool:
-        if yes:
-            return True
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            return False
-        if before:
-            before()
-        try:
-            sys.stderr.write(f"{question} [y/N] ")
-            sys.stderr.flush()
-            answer = await _line()
-        finally:
-            if after:
-                after()
-        return answer.strip().lower() in ("y", "yes")
+        if yes or prompt is None:
+            return yes
+        return (await prompt(f"{question} [y/N] ")).lower() in ("y", "yes")
 
     return ask
 

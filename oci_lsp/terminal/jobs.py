@@ -12,12 +12,14 @@ import signal
 from pathlib import Path
 
 from oci_lsp.errors import OciError, TargetError
+from oci_lsp.refine.conversation import last_conversation
 from oci_lsp.refine.session import Session
 from oci_lsp.refine.task import Kind, Result, Task
 from oci_lsp.settings import Settings, from_command_line, from_pyproject
 from oci_lsp.source.functions import CommentBlock, Function, Module, feedback_lines, parse
 from oci_lsp.source.target import find_root, offset_of_line, target_at, target_named
-from oci_lsp.terminal.ask import asker
+from oci_lsp.terminal.ask import asker, prompter
+from oci_lsp.terminal.asking import ask_for_test, pin_tests
 from oci_lsp.terminal.files import SourceFile
 from oci_lsp.terminal.show import Progress, show_result
 
@@ -90,11 +92,14 @@ def _run(options: argparse.Namespace) -> int:
             *feedback_lines(module, target),
         ),
     )
+    if options.go_on:
+        task = _continued(task)
     with Progress(verbose=options.verbose) as progress:
         for message in messages:
             progress.note(message)
         try:
-            result = asyncio.run(_job(task, settings, progress, yes=options.yes))
+            work = _job(task, settings, progress, yes=options.yes, pin=options.pin)
+            result = asyncio.run(work)
         except (KeyboardInterrupt, asyncio.CancelledError):
             result = Result("cancelled", f"Cancelled: {task.label} is as it was.")
     result = _apply(result, file) if options.apply else result
@@ -117,14 +122,45 @@ def _relative(test: str, root: Path) -> str:
     return test
 
 
-async def _job(task: Task, settings: Settings, progress: Progress, *, yes: bool) -> Result:
+def _continued(task: Task) -> Task:
+    """The task as the next turn of the last conversation on its function.
+
+    Raises:
+        TargetError: there is none, or nothing was said.
+    """
+    if not task.feedback:
+        raise TargetError(
+            f"What should be different in {task.label} was not said", "Give --feedback TEXT."
+        )
+    messages = last_conversation(task)
+    if not messages:
+        raise TargetError(
+            f"There is no conversation on {task.label} to go on with, or it was changed since",
+            "Leave --continue out: the words then begin a new one.",
+        )
+    return dataclasses.replace(task, conversation=messages)
+
+
+async def _job(
+    task: Task, settings: Settings, progress: Progress, *, yes: bool, pin: bool
+) -> Result:
     # SIGTERM ends the job as Ctrl-C does: the kernel and the model stop, nothing is left.
     current = asyncio.current_task()
     assert current is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
-    consent = asker(yes=yes, before=progress.pause, after=progress.resume)
-    async with Session(task.root, settings, consent) as session:
-        return await session.run(task, progress, session.new_job_id())
+    around = {"before": progress.pause, "after": progress.resume}
+    prompt = prompter(**around)
+    asked: Task | Result = task if prompt is None else await ask_for_test(task, prompt)
+    if isinstance(asked, Result):
+        return asked
+    async with Session(task.root, settings, asker(yes=yes, **around)) as session:
+        result = await session.run(asked, progress, session.new_job_id())
+    if result.outcome != "passed":
+        return result
+    # Only a test that the user was asked for is asked about: nobody else thinks of pins.
+    ask = asker(yes=False, **around) if asked is not task else None
+    pinned = await pin_tests(asked, wanted=pin, ask=ask)
+    return dataclasses.replace(result, message=f"{result.message} {pinned}".strip())
 
 
 def _apply(result: Result, file: SourceFile) -> Result:

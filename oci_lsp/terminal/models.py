@@ -73,11 +73,11 @@ async def _stop(settings: Settings, given: Mapping[str, object]) -> int:
     weights = device = ""
     if "engine.url" in given:
         raise EngineError("The server at engine.url is not oci-lsp's to stop")
-    if "engine.device" in given:
-        device = devices.detect(settings.engine.device).kind
+    if given.get("engine.device", "auto") != "auto":
+        device = settings.engine.device
     if "engine.model" in given:
-        fitting = devices.detect(settings.engine.device)
-        weights = catalogue.resolve(settings.engine.model, fitting).slug
+        # Only `auto` asks for a device, and means what would be started now.
+        weights = catalogue.resolve(settings.engine.model, devices.detect()).slug
     count = await lifecycle.stop(
         lambda engine: weights in ("", engine.weights) and device in ("", engine.device)
     )

@@ -17,12 +17,12 @@ from tests.scripted_engine import Reply, ScriptedEngine
 from tests.terminal.test_cli import SECONDS, WRONG, command
 
 
-def on_a_terminal(words, **more) -> str:
+def on_a_terminal(words, *, env=os.environ, **more) -> str:
     """What a command writes to a terminal of 100 columns, without its colours and moves."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         words, stdin=theirs, stdout=theirs, stderr=theirs,
-        env={**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}, **more,
+        env={**env, "COLUMNS": "100", "TERM": "xterm-256color"}, **more,
     )  # fmt: skip
     os.close(theirs)
     written = b""

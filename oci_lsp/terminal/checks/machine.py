@@ -81,7 +81,9 @@ class Machine:
         device = await self._found_device()
         found = await _selftest(device.kind)
         if "failed" in found:
-            raise EngineError(str(found["failed"]), _KERNEL_ADVICE[device.kind])
+            full = "out of memory" in str(found["failed"])
+            advice = _FULL if full else _KERNEL_ADVICE[device.kind]
+            raise EngineError(str(found["failed"]), advice)
         if found["error"] > _LARGEST_ERROR:
             raise EngineError(
                 f"bitsandbytes {found['bitsandbytes']} computes wrongly on the {device.name}: off "
@@ -177,6 +179,7 @@ _CUDA_BUILD = (
     "Install a build of torch for the driver's CUDA (pytorch.org/get-started), or set "
     "engine.device to cpu."
 )
+_FULL = "Close what else uses the GPU's memory; `oci-lsp engine stop` frees what an engine holds."
 _KERNEL_ADVICE = {
     "cuda": f"{_CUDA_BUILD} Then `pip install --upgrade bitsandbytes`.",
     "cpu": "Install them anew: pip install --force-reinstall torch bitsandbytes",
