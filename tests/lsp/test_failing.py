@@ -8,7 +8,10 @@ from tests.lsp.editor import capabilities, editor
 from tests.projects import fenced, write
 from tests.scripted_engine import Reply, ScriptedEngine
 
-CART = "# \N{SHOPPING TROLLEY} prices\r\ndef total(prices):\r\n    return sum(prices) + 1\r\n"
+CART = (
+    "RATE = '\N{SHOPPING TROLLEY}'\r\n\r\n\r\n"
+    "def total(prices):\r\n    '\N{SHOPPING TROLLEY}'\r\n    return sum(prices) + 1\r\n"
+)
 TEXT = "def slug(text):\n    return text.upper()\n"
 TESTS = (
     "from cart import total\nfrom text import slug\n\n\n"
@@ -94,10 +97,10 @@ async def test_what_was_typed_elsewhere_meanwhile_stays_and_the_repairs_fit_in(r
             ed.open("cart.py")
             job = (await ed.execute("oci_lsp.fixFailing", {}))["jobId"]
             await ed.until(lambda: len(engine.requests) == 2, "the second prompt")
-            ed.type("cart.py", "prices\r\ndef", "all prices\r\ndef")
+            ed.type("cart.py", "RATE = ", "BEST = RATE = ")
             end = await ed.ended(job)
             assert end["outcome"] == "passed", end["message"]
-            assert ed.text("cart.py") == CART_RIGHT.replace("prices\r\ndef", "all prices\r\ndef")
+            assert ed.text("cart.py") == CART_RIGHT.replace("RATE", "BEST = RATE")
 
 
 async def test_a_repaired_function_that_was_changed_meanwhile_leaves_all_as_it_is(root):
