@@ -212,6 +212,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OciError as error:
         print(f"oci-lsp: {error}", file=sys.stderr)
         return 2
+    except (PermissionError, FileNotFoundError) as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"oci-lsp: {place}{error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

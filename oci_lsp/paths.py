@@ -13,6 +13,22 @@ APP = "oci-lsp"
 _ADVICE = "Set OCI_LSP_CACHE_DIR, OCI_LSP_STATE_DIR or OCI_LSP_RUNTIME_DIR to a folder of yours."
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at a path; not, where that may not be known."""
+    # Path's own methods raise PermissionError for what lies in a folder that is closed to us.
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: Path) -> bool:
+    """As `exists`, for files."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_dir(path: Path) -> bool:
+    """As `exists`, for folders."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def _private(path: Path) -> Path:
     """The folder, made if need be, open to its owner only.
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from oci_lsp.paths import state_dir
 
@@ -32,13 +34,19 @@ def is_trusted(path: Path) -> bool:
     return any(real.is_relative_to(folder) for folder in folders())
 
 
+def may_be_remembered(folder: Path) -> bool:
+    """Not where the user's home lies in it: whatever is ever downloaded would be trusted."""
+    return not Path.home().resolve().is_relative_to(folder.resolve())
+
+
 def trust(folder: Path) -> None:
     """Remember a folder.
 
     Raises:
         OSError: the disk is full or the state directory cannot be written.
     """
-    _write({*folders(), folder.resolve()})
+    with _locked():
+        _write({*folders(), folder.resolve()})
 
 
 def revoke(folder: Path) -> tuple[Path, ...]:
@@ -48,15 +56,24 @@ def revoke(folder: Path) -> tuple[Path, ...]:
         OSError: as for `trust`.
     """
     real = folder.resolve()
-    gone = tuple(f for f in folders() if f.is_relative_to(real) or real.is_relative_to(f))
-    if gone:
-        _write(set(folders()) - set(gone))
+    with _locked():
+        known = folders()
+        gone = tuple(f for f in known if f.is_relative_to(real) or real.is_relative_to(f))
+        if gone:
+            _write(set(known) - set(gone))
     return gone
 
 
+def _locked() -> AbstractContextManager[Any]:
+    """Two windows may be answered at the same time."""
+    import filelock
+
+    return filelock.FileLock(_file().with_suffix(".lock"), mode=0o600)
+
+
 def _write(trusted: set[Path]) -> None:
-    """The list appears whole or not at all: two windows may write at the same time."""
-    partial = _file().with_suffix(f".{os.getpid()}.partial")
+    """The list appears whole or not at all."""
+    partial = _file().with_suffix(".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(sorted(map(str, trusted)), file, indent=1)

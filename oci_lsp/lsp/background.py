@@ -49,7 +49,10 @@ class Background(ABC):
         self._progress.start(self.stage)
 
     def cancel(self) -> None:
-        """Stop the model and the kernels; too late once the edit is on its way to the editor."""
+        """Stop the model and the kernels; too late once the edit is on its way to the editor.
+
+        What an editor's preview shows is in the user's own hands.
+        """
         if self.asyncio_task and not self._applying:
             self.asyncio_task.cancel()
 

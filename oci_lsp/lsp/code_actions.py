@@ -41,7 +41,7 @@ def code_actions(
     target: Function | CommentBlock | None
     target = module.comment_at(start, end if end > start else None) or module.at(start)
     offers = [*_for_failures(server, params)]
-    if target is not None:
+    if target is not None and not _is_test(document, target):
         offers += _offers(document, target, params)
     # On a function the list is about the function, unless the file's actions are asked for.
     whole = target is None or bool(params.context.only)
@@ -83,15 +83,23 @@ def _for_failures(server: Server, params: lsp.CodeActionParams) -> Iterator[_Off
     for problem in params.context.diagnostics:
         if problem.source != SOURCE:
             continue
-        line = problem.range.start.line
-        key = server.failures.target_at(params.text_document.uri, line)
+        key = server.failures.blamed(params.text_document.uri, problem)
         document = server.documents.get(key[0]) if key else None
         function = document.module.named(key[1]) if document and key else None
-        if document is None or function is None or _inside(problem, function):
+        here = document is server.documents.get(params.text_document.uri)
+        if document is None or function is None or (here and _inside(problem, function)):
             continue
         title = f"Fix {function.qualname} until its tests pass"
         arguments = {"qualifiedName": function.qualname}
         yield _Offer(document, title, QUICK_FIX, "oci_lsp.fixFunction", arguments, (problem,))
+
+
+def _is_test(document: Document, target: Function | CommentBlock) -> bool:
+    from oci_lsp.source.functions import Function
+    from oci_lsp.source.testnames import is_test
+
+    path = document.path
+    return path is not None and isinstance(target, Function) and is_test(path, target)
 
 
 def _offers(

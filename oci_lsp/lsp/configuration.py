@@ -129,7 +129,8 @@ class Configuration:
         """What is in force for a project; messages about wrong values are shown once."""
         if self._pulling:
             await asyncio.wait({self._pulling}, timeout=_ANSWER_SECONDS)
-        settings, messages = await asyncio.to_thread(self._from_project, root)
+        told = self.trusted if folder_uri else None
+        settings, messages = await asyncio.to_thread(_from_project, root, told)
         pulled = self._pulled.get(folder_uri, self._pulled.get(""))
         for tree in (self._initial, self._pushed, pulled):
             settings, more = merge(settings, tree)
@@ -138,9 +139,10 @@ class Configuration:
             self._server.messages.warn_once(f"oci-lsp: {message}")
         return from_command_line(settings, self._assignments)
 
-    def _from_project(self, root: Path) -> tuple[Settings, list[str]]:
-        trusted = is_trusted(root) if self.trusted is None else self.trusted
-        return from_pyproject(Settings(), root, trusted=trusted)
+
+def _from_project(root: Path, told: bool | None) -> tuple[Settings, list[str]]:
+    """A client's word on its workspace, where it has one for this project, goes first."""
+    return from_pyproject(Settings(), root, trusted=is_trusted(root) if told is None else told)
 
 
 def _section(tree: Any) -> Any:

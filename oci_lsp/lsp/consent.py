@@ -17,25 +17,32 @@ _YES = "Trust this folder"
 _log = logging.getLogger(__name__)
 
 
-async def require_trust(server: Server, folder: Path) -> None:
-    """Return if the user trusts a folder's code; ask where nobody has said so yet.
+async def require_trust(server: Server, workspace: Path | None, root: Path) -> None:
+    """Return if the user trusts a project's code; ask where nobody has said so yet.
 
-    A client that tells whether its workspace is trusted has asked by itself. Until this returns
-    no process may be started for a job: the project's interpreter is the project's code, too.
+    A client that tells whether its workspace is trusted has asked by itself; what it says is of
+    its own folders only. Until this returns no process may be started for a job: the project's
+    interpreter is the project's code, too.
+
+    Args:
+        workspace: the client's folder that the project lies in.
+        root: the project's folder.
 
     Raises:
         ConsentError: the user does not trust it, or cannot be asked.
     """
-    told = server.configuration.trusted
+    told = server.configuration.trusted if workspace else None
+    folder = workspace or root
     if told or (told is None and await asyncio.to_thread(trust.is_trusted, folder)):
         return
     if told is None and await server.messages.ask(
-        f"oci-lsp runs the code of {folder} (its tests, in a sandbox), and follows its "
-        "pyproject.toml. Do you trust its authors?",
+        f"oci-lsp runs the code of {folder} and all that lies in it (the tests, in a sandbox), "
+        "and follows its pyproject.toml. Do you trust its authors?",
         yes=_YES,
     ):
         try:
-            await asyncio.to_thread(trust.trust, folder)
+            if trust.may_be_remembered(folder):
+                await asyncio.to_thread(trust.trust, folder)
         except OSError as error:
             # Then it is asked again in the next session.
             _log.warning("The trust in %s could not be remembered: %s", folder, error)

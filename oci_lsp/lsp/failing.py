@@ -73,7 +73,9 @@ class FailingJob(Background):
         server, path = self._server, self._where.path
         folder, folder_uri = server.configuration.folder_of(path)
         root = await asyncio.to_thread(find_root, path, folder)
-        await require_trust(server, folder or root)
+        self._report("waiting for your answer: is the folder trusted?")
+        await require_trust(server, folder, root)
+        self._report("queued")
         async with slots:
             documents = tuple(server.documents)
             buffers = await asyncio.to_thread(unsaved, root, documents)
@@ -95,9 +97,10 @@ class FailingJob(Background):
         self._report("waiting for your answer")
         if not await wanted(server, settings, self.id, done.whole):
             return _not_made(done, "cancelled", "you did not want it")
-        self._applying = True
-        self._report("applying the edit")
-        return await apply(server, done, root, preview=previews(server, settings))
+        preview = previews(server, settings)
+        self._applying = not preview
+        self._report("waiting for the editor's preview" if preview else "applying the edit")
+        return await apply(server, done, root, preview=preview)
 
     def _finished(self, result: Result) -> Finished:
         return Finished(self.id, None, result, key=self.key)

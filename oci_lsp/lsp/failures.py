@@ -71,15 +71,22 @@ class Failures:
             if unquote(uri) in shown.diagnostics or unquote(uri) == key[0]:
                 self._replace(key, None)
 
+    def closed(self, uri: str) -> None:
+        """A buffer is gone: its functions can be mended no more. A test stays where it is."""
+        for key in tuple(self._shown):
+            if unquote(uri) == key[0]:
+                self._replace(key, None)
+
     def on(self, key: Key) -> bool:
         """Whether a test of the function is known to fail now."""
         return key in self._shown
 
-    def target_at(self, uri: str, line: int) -> Key | None:
-        """The function whose test fails at a line of a file."""
+    def blamed(self, uri: str, problem: lsp.Diagnostic) -> Key | None:
+        """The function whose failure one of our diagnostics in a file tells of."""
         for key, shown in self._shown.items():
             for diagnostic in shown.diagnostics.get(unquote(uri), ()):
-                if diagnostic.range.start.line == line:
+                same = diagnostic.range.start.line == problem.range.start.line
+                if same and diagnostic.message == problem.message:
                     return key
         return None
 

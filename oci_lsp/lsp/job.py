@@ -45,21 +45,23 @@ class Job(Background):
         buffers = tuple(server.documents)
         task = await asyncio.to_thread(build, order, path, folder, buffers)
         self._task = task
-        await require_trust(server, folder or task.root)
+        self._report("waiting for your answer: is the folder trusted?")
+        await require_trust(server, folder, task.root)
+        self._report("queued")
         if found := await asyncio.to_thread(offer, task):
             self._report("waiting for your answer: which test?")
             answer = await ask_for_test(server, found, task)
             if isinstance(answer, Result):
                 return self._ended(answer)
             self._picked = bool(answer)
-            # Time has passed, and other files may have changed.
             arguments = dataclasses.replace(order.arguments, tests=answer)
             self.order = order = dataclasses.replace(order, arguments=arguments)
+            self._report("queued")
+        async with slots:
+            # Time has passed, and other files may have changed.
             buffers = tuple(server.documents)
             task = await asyncio.to_thread(build, order, path, folder, buffers)
             self._task = task
-            self._report("queued")
-        async with slots:
             settings = await server.configuration.settings(task.root, folder_uri)
             async with server.jobs.sessions.lease(task.root, settings) as session:
                 if order.run_only:
@@ -76,9 +78,9 @@ class Job(Background):
         self._report("waiting for your answer")
         if not await wanted(server, settings, self.id, result):
             return declined(task, result, "you did not want it")
-        self._applying = True
-        self._report("applying the edit")
         preview = previews(server, settings)
+        self._applying = not preview
+        self._report("waiting for the editor's preview" if preview else "applying the edit")
         return await apply(server, self.order.document.uri, task, result, preview=preview)
 
     async def _show_failures(

@@ -116,7 +116,7 @@ def _register(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
     def closed(params: lsp.DidCloseTextDocumentParams) -> None:
-        server.failures.changed(params.text_document.uri)
+        server.failures.closed(params.text_document.uri)
 
     @server.feature(lsp.TEXT_DOCUMENT_CODE_LENS, lsp.CodeLensOptions())
     async def lenses(params: lsp.CodeLensParams) -> list[lsp.CodeLens] | None:

@@ -9,6 +9,7 @@ from oci_lsp.refine.task import Baseline, Observer, Outcome, Stage, Task, counte
 from oci_lsp.refine.trial import Trials
 from oci_lsp.source.functions import Function
 from oci_lsp.source.problems import syntax_error_outside
+from oci_lsp.source.testnames import is_test
 from oci_lsp.verify.verdict import Report
 
 
@@ -27,6 +28,11 @@ def check_source(task: Task) -> None:
         EndError: it is not.
     """
     target, module = task.target, task.module
+    if isinstance(target, Function) and is_test(task.path, target):
+        raise EndError(
+            "error",
+            f"{task.label} is a test, and tests are never changed. Fix the function that it tests.",
+        )
     asked_to_write = task.kind == "generate" and not task.feedback
     if asked_to_write and isinstance(target, Function) and not module.is_stub(target):
         raise EndError(
@@ -64,9 +70,9 @@ class Today:
         if self.trials.select().empty:
             raise EndError(
                 "no_test",
-                f"There is no test for {self.task.label}. Name one (`--test NODEID`, or a line "
-                "`# test: NODEID` above the function), or write an example (`>>> call`, "
-                "`assert ...`) in its docstring or in the comment above it.",
+                f"There is no test for {self.task.label} in {self.task.root}. Name one "
+                "(`--test NODEID`, or a line `# test: NODEID` above the function), or write an "
+                "example (`>>> call`, `assert ...`) in its docstring or in the comment above it.",
             )
 
     async def failure(self) -> str:

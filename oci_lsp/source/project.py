@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tree_sitter import Node
 
+from oci_lsp.paths import exists
 from oci_lsp.source.functions import Module
 from oci_lsp.source.imports import Binding, module_bindings
 from oci_lsp.source.outline import bound_names, top_level
@@ -119,7 +120,7 @@ class Project:
     def import_folders(self, importer: Path) -> Iterator[Path]:
         """Where absolute imports of a file may start: around its package, then src layouts."""
         folder = importer.parent
-        while (folder / "__init__.py").exists() and folder != self.root:
+        while exists(folder / "__init__.py") and folder != self.root:
             folder = folder.parent
         seen: set[Path] = set()
         while folder.is_relative_to(self.root):

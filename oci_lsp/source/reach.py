@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from oci_lsp.paths import exists
 from oci_lsp.source.imports import Binding
 
 
@@ -110,7 +111,7 @@ def module_names(root: Path, path: Path) -> frozenset[str]:
     """
     is_package = path.name == "__init__.py"
     outermost = path.parent
-    while (outermost / "__init__.py").exists() and outermost != outermost.parent:
+    while exists(outermost / "__init__.py") and outermost != outermost.parent:
         outermost = outermost.parent
     shortest = path.relative_to(outermost).with_suffix("").parts
     longer = outermost.relative_to(root).parts if outermost.is_relative_to(root) else ()

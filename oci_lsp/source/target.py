@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from oci_lsp.errors import TargetError
+from oci_lsp.paths import exists, is_dir
 from oci_lsp.source.functions import CommentBlock, Function, Module
 from oci_lsp.source.lines import Lines
 
@@ -21,12 +22,12 @@ def find_root(path: Path, within: Path | None = None) -> Path:
             no folder below it looks like a project.
     """
     path = path.resolve()
-    start = path if path.is_dir() else path.parent
+    start = path if is_dir(path) else path.parent
     top = within.resolve() if within is not None else None
     if top is not None and start != top and top not in start.parents:
         top = None
     for folder in (start, *start.parents):
-        if any((folder / marker).exists() for marker in _MARKERS):
+        if any(exists(folder / marker) for marker in _MARKERS):
             return folder
         if folder == top:
             return folder

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tree_sitter import Node
 
+from oci_lsp.paths import exists
 from oci_lsp.source.functions import Module, Span
 from oci_lsp.source.imports import Binding, bindings
 from oci_lsp.source.syntax import Syntax
@@ -346,5 +347,5 @@ def skipped_folder(folder: Path) -> bool:
         folder.name.startswith(".")
         or folder.name in _SKIPPED
         or folder.name.endswith(".egg-info")
-        or (folder / "pyvenv.cfg").exists()
+        or exists(folder / "pyvenv.cfg")
     )

@@ -10,7 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from oci_lsp.source.elements import Function
+
 _PATTERNS = ("test_*.py", "*_test.py", "test.py", "tests.py")
+
+
+def is_test(path: Path, function: Function) -> bool:
+    """Whether a function is a test, or a fixture of one, as far as pytest's own names tell.
+
+    What judges must not be rewritten by what is judged.
+    """
+    if path.name != "conftest.py" and not any(fnmatch.fnmatch(path.name, p) for p in _PATTERNS):
+        return False
+    names = function.qualname.split(".")
+    return (
+        names[-1].startswith("test")
+        or names[0].startswith("Test")
+        or any("fixture" in decorator for decorator in function.decorators)
+    )
 
 
 def test_names(root: Path) -> Callable[[Path], bool]:

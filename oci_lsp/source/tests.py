@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from oci_lsp.errors import TestsError
+from oci_lsp.paths import exists
 from oci_lsp.source.functions import CommentBlock, Function, Module
 from oci_lsp.source.generated import wanted_name
 from oci_lsp.source.references import Wanted, referencing
@@ -170,7 +171,7 @@ def _checked_id(root: Path, node_id: str, buffers: Mapping[Path, str]) -> str:
     name, separator, suffix = node_id.partition("::")
     given = Path(name).expanduser()
     place = (given if given.is_absolute() else root / given).resolve()
-    if not name or "\n" in node_id or not (place.exists() or place in buffers):
+    if not name or "\n" in node_id or not (exists(place) or place in buffers):
         if not separator and not name.endswith(".py"):
             raise TestsError(f"{node_id!r} is no test", _HOW)
         raise TestsError(f"the test file {name!r} does not exist", _similar(root, place, buffers))

@@ -17,6 +17,7 @@ from oci_lsp.source.target import find_root
 from oci_lsp.terminal.checks.finding import Check, Finding
 from oci_lsp.terminal.checks.machine import Machine
 from oci_lsp.terminal.checks.project import Project
+from oci_lsp.trust import is_trusted
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         SettingsError: an assignment is wrong.
     """
     root = find_root(Path.cwd())
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust)
+    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
     settings = from_command_line(settings, options.assignments)
     checks = (*Machine(settings.engine).checks(), *Project(root, settings.verify).checks())
     early = [Finding("settings", False, message) for message in messages]

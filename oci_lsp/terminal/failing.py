@@ -19,6 +19,7 @@ from oci_lsp.terminal.ask import asker
 from oci_lsp.terminal.files import SourceFile
 from oci_lsp.terminal.jobs import EXIT
 from oci_lsp.terminal.show import Progress, show_result
+from oci_lsp.trust import is_trusted
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     scope = _scope(options)
     root = find_root(scope or Path())
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust)
+    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
     settings = from_command_line(settings, options.assignments)
     ended: list[SuiteResult] = []
     with Progress(verbose=options.verbose) as progress:
@@ -66,9 +67,9 @@ def _scope(options: argparse.Namespace) -> Path | None:
     Raises:
         TargetError: there is no such path, or words that do not go together.
     """
-    if options.test or options.feedback:
+    if options.test or options.feedback or options.pin or options.go_on:
         raise TargetError(
-            "--failing finds the tests itself, and takes no --test and no --feedback",
+            "--failing finds the tests itself: no --test, --feedback, --pin or --continue",
             "Name one function (FILE::QUALNAME) to give it a test or your words.",
         )
     if options.target is None:

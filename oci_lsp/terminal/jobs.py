@@ -22,6 +22,7 @@ from oci_lsp.terminal.ask import asker, prompter
 from oci_lsp.terminal.asking import ask_for_test, pin_tests
 from oci_lsp.terminal.files import SourceFile
 from oci_lsp.terminal.show import Progress, show_result
+from oci_lsp.trust import is_trusted
 
 EXIT = {
     "passed": 0,
@@ -78,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.apply:
         file.check_writable()
     root = find_root(file.path)
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust)
+    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
     settings = from_command_line(settings, options.assignments)
     task = Task(
         root=root,

@@ -15,6 +15,7 @@ from oci_lsp.settings import Settings, from_command_line, from_pyproject
 from oci_lsp.terminal.ask import asker
 from oci_lsp.terminal.history import write
 from oci_lsp.terminal.show import Progress
+from oci_lsp.trust import is_trusted
 from oci_lsp.verify.pool import Verifier
 
 
@@ -24,7 +25,9 @@ def run(transcript: Transcript, options: argparse.Namespace) -> int:
     Raises:
         OciError: it cannot be replayed, or no kernel could be started.
     """
-    settings, messages = from_pyproject(Settings(), transcript.root, trusted=options.trust)
+    settings, messages = from_pyproject(
+        Settings(), transcript.root, trusted=options.trust or is_trusted(transcript.root)
+    )
     settings = from_command_line(settings, options.assignments)
     for message in messages:
         print(message, file=sys.stderr)

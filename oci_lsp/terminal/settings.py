@@ -22,6 +22,7 @@ from oci_lsp.settings import (
     show,
 )
 from oci_lsp.source.target import find_root
+from oci_lsp.trust import is_trusted
 
 PYPROJECT, SET = "pyproject.toml", "--set"
 
@@ -33,7 +34,7 @@ def of_project(options: argparse.Namespace) -> Settings:
         SettingsError: an unknown key or a wrong value on the command line.
     """
     root = find_root(Path.cwd())
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust)
+    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
     settings = from_command_line(settings, options.assignments)
     tell(messages)
     return settings
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(json_schema(), indent=2))
         return 0
     root = find_root(Path.cwd())
-    project, messages = project_values(root, trusted=options.trust)
+    project, messages = project_values(root, trusted=options.trust or is_trusted(root))
     values = {key.name: key.default for key in keys().values()} | project | given
     origins = dict.fromkeys(project, PYPROJECT) | dict.fromkeys(given, SET)
     if options.json:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oci_lsp.paths import is_dir, is_file
+
 _PACKAGES = ("site-packages", "dist-packages")
 # A package of so many files takes tenths of a second; so does one with an extension module, mostly.
 _HEAVY_FILES = 15
@@ -50,7 +52,7 @@ class Environment:
         for packages in self.packages:
             if found := _module(packages, head):
                 for name in tail:
-                    below = _module(found, name) if found.is_dir() else None
+                    below = _module(found, name) if is_dir(found) else None
                     if below is None:
                         return None
                     found = below
@@ -67,16 +69,16 @@ class Environment:
 
 def _module(folder: Path, name: str) -> Path | None:
     package = folder / name
-    if package.is_dir():
+    if is_dir(package):
         return package
     source = folder / f"{name}.py"
-    if source.is_file():
+    if is_file(source):
         return source
     return next((path for path in folder.glob(f"{name}.*") if path.suffix in _EXTENSIONS), None)
 
 
 def _is_heavy(path: Path) -> bool:
-    if not path.is_dir():
+    if not is_dir(path):
         return path.suffix in _EXTENSIONS
     count = 0
     for _, folders, names in os.walk(path):
@@ -131,6 +133,6 @@ def _pth_entries(folder: Path) -> list[Path]:
         for line in map(str.strip, lines):
             if line and not line.startswith(("#", "import ", "import\t")):
                 path = Path(os.path.normpath(folder / line))
-                if path.is_dir():
+                if is_dir(path):
                     entries.append(path.resolve())
     return entries

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oci_lsp.errors import InterpreterError
+from oci_lsp.paths import exists, is_dir, is_file
 from oci_lsp.settings import VerifySettings
 from oci_lsp.verify import mend, outside
 
@@ -62,21 +63,21 @@ def _python(prefix: Path) -> Path | None:
     """The prefix's interpreter, if it has one that can be started."""
     for name in ("python", "python3"):
         path = prefix / "bin" / name
-        if path.is_file() and os.access(path, os.X_OK):
+        if is_file(path) and os.access(path, os.X_OK):
             return path
     return None
 
 
 def _environment(path: Path) -> Path | None:
     """The environment at the path: virtual, conda's, or one that a `.venv` file names."""
-    if (path / "pyvenv.cfg").is_file() or (path / "conda-meta").is_dir():
+    if is_file(path / "pyvenv.cfg") or is_dir(path / "conda-meta"):
         return path
-    if path.is_file():  # Pipenv and Poetry know it
+    if is_file(path):  # Pipenv and Poetry know it
         try:
             named = Path(path.read_text("utf-8").strip()).expanduser()
         except (OSError, UnicodeDecodeError, RuntimeError):
             return None
-        return named if named.is_absolute() and (named / "pyvenv.cfg").is_file() else None
+        return named if named.is_absolute() and is_file(named / "pyvenv.cfg") else None
     return None
 
 
@@ -90,9 +91,9 @@ def _is_of_another(prefix: Path, root: Path) -> bool:
 def _fault(prefix: Path) -> str:
     """Why an environment has no interpreter to start."""
     python = prefix / "bin" / "python"
-    if python.is_symlink() and not python.exists():
+    if python.is_symlink() and not exists(python):
         return f"its Python was {python.readlink()}, which is gone"
-    return f"there is no Python at {python}" if prefix.is_dir() else "there is no such folder"
+    return f"there is no Python at {python}" if is_dir(prefix) else "there is no such folder"
 
 
 def _elsewhere(root: Path) -> Iterator[Path]:
@@ -104,13 +105,13 @@ def _elsewhere(root: Path) -> Iterator[Path]:
 
 def _from_setting(root: Path, setting: str) -> Path:
     path = Path(os.path.normpath(root / Path(setting).expanduser()))
-    if os.sep not in setting and not path.exists():
+    if os.sep not in setting and not exists(path):
         path = Path(shutil.which(setting) or path)  # `python3.12`, as in a terminal
-    if path.is_dir():
+    if is_dir(path):
         path = _python(path) or path / "bin" / "python"
-    if not (path.is_file() and os.access(path, os.X_OK)):
+    if not (is_file(path) and os.access(path, os.X_OK)):
         prefix = path.parent.parent
-        if (prefix / "pyvenv.cfg").is_file():
+        if is_file(prefix / "pyvenv.cfg"):
             raise InterpreterError(
                 f"verify.interpreter: {prefix} is broken: {_fault(prefix)}",
                 mend.recreate(prefix),
@@ -154,10 +155,10 @@ def _parts(prefix: Path) -> list[Path]:
     real = prefix.resolve()
     paths = [prefix / name for name in _PARTS]
     # A part that is a link must not lead out: `lib64` to `lib` is usual.
-    return [path for path in paths if path.exists() and real in path.resolve().parents]
+    return [path for path in paths if exists(path) and real in path.resolve().parents]
 
 
 def _holds_python(prefix: Path) -> bool:
     return any(
-        os.access(program, os.X_OK) and program.is_file() for program in prefix.glob("bin/python3*")
-    ) and any(folder.is_dir() for folder in prefix.glob("lib*/*") if _LIBRARY(folder.name))
+        os.access(program, os.X_OK) and is_file(program) for program in prefix.glob("bin/python3*")
+    ) and any(is_dir(folder) for folder in prefix.glob("lib*/*") if _LIBRARY(folder.name))

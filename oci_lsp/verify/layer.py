@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from oci_lsp.paths import is_file
+
 # What a layer holds besides the files that are laid over. Beyond it, tests cannot write.
 MOST_ENTRIES = 5_000
 MOST_FILES = 1_000
@@ -74,7 +76,7 @@ def _widen(root: Path, layer: Path, laid: set[Path]) -> dict[Path, State]:
 
 def _copy(path: Path, copy: Path) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file():
+    if is_file(path):
         shutil.copyfile(path, copy)
         shutil.copystat(path, copy)
 
@@ -97,7 +99,7 @@ def _entries(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 kind = stat.S_IFMT(status.st_mode)
                 if kind == stat.S_IFDIR:
                     path = Path(entry.path)
-                    if entry.name in _SKIPPED or (path / "pyvenv.cfg").is_file():
+                    if entry.name in _SKIPPED or is_file(path / "pyvenv.cfg"):
                         continue
                     queue.append(path)
                 if kind in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK):

@@ -8,7 +8,7 @@ import re
 import stat
 from pathlib import Path
 
-from oci_lsp.paths import runtime_dir
+from oci_lsp.paths import is_dir, is_file, runtime_dir
 
 # Below the user's home: what a test has no business to read.
 _SECRETS = (
@@ -81,7 +81,7 @@ def secrets() -> list[Path]:
 
 def _is_there(path: Path) -> bool:
     try:
-        return path.is_file() or path.is_dir()
+        return is_file(path) or is_dir(path)
     except OSError:  # in another user's closed folder: nobody sees it in a sandbox either
         return False
 

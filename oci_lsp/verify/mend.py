@@ -7,6 +7,8 @@ import shlex
 import shutil
 from pathlib import Path
 
+from oci_lsp.paths import is_dir, is_file
+
 
 def install_command(python: Path, root: Path, *, upgrade: bool = False) -> str:
     """The command that gives the interpreter a pytest, by the tool that made its environment.
@@ -15,14 +17,14 @@ def install_command(python: Path, root: Path, *, upgrade: bool = False) -> str:
     """
     prefix = python.parent.parent
     program = shlex.quote(str(python))
-    if (prefix / "conda-meta").is_dir():
+    if is_dir(prefix / "conda-meta"):
         verb = "update" if upgrade else "install"
         return f"conda {verb} --prefix {shlex.quote(str(prefix))} pytest"
-    if (root / "poetry.lock").is_file() or prefix.parent.parent.name == "pypoetry":
+    if is_file(root / "poetry.lock") or prefix.parent.parent.name == "pypoetry":
         return (
             "poetry add --group dev pytest@latest" if upgrade else "poetry add --group dev pytest"
         )
-    if (root / "Pipfile").is_file() and (prefix / ".project").is_file():
+    if is_file(root / "Pipfile") and is_file(prefix / ".project"):
         return "pipenv upgrade --dev pytest" if upgrade else "pipenv install --dev pytest"
     flag = " --upgrade" if upgrade else ""
     if "uv" in configuration(prefix):
@@ -45,7 +47,7 @@ def recreate(prefix: Path) -> str:
     settings = configuration(prefix)
     found = re.match(r"\d+\.\d+", settings.get("version_info", settings.get("version", "")))
     version = found[0] if found else ""
-    if (prefix / "conda-meta").is_dir():
+    if is_dir(prefix / "conda-meta"):
         command = f"conda create --prefix {folder} python={version or 3} pytest"
     elif "uv" in settings:
         wanted = f" --python {version}" if version else ""

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from oci_lsp.paths import is_dir
+
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
 
@@ -68,7 +70,7 @@ def _xdg(variable: str, below_home: str) -> Path:
 def pyenv_versions(root: Path) -> Iterator[Path]:
     """The prefixes that the nearest `.python-version` at or above the root names."""
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    if not versions.is_dir():
+    if not is_dir(versions):
         return
     for folder in (root, *root.parents):
         try:
@@ -83,7 +85,7 @@ def pyenv_versions(root: Path) -> Iterator[Path]:
 
 def _version(versions: Path, name: str) -> Iterator[Path]:
     """The version or environment of that name; of `3.12` the newest 3.12.x."""
-    if (versions / name).is_dir():
+    if is_dir(versions / name):
         yield versions / name
     elif _VERSION.fullmatch(name):
         found = [path for path in versions.glob(f"{name}.*") if _VERSION.fullmatch(path.name)]

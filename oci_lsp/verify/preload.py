@@ -15,6 +15,7 @@ from pathlib import Path
 
 from oci_lsp import paths
 from oci_lsp.errors import OciError
+from oci_lsp.paths import is_dir, is_file
 from oci_lsp.verify import freshness, imports
 from oci_lsp.verify.environment import Environment
 from oci_lsp.verify.freshness import Fingerprint
@@ -235,18 +236,18 @@ class _Reading:
         parts = wanted.module.split(".") if wanted.module else []
         for base in bases:
             place = base.joinpath(*parts)
-            if place.with_name(f"{place.name}.py").is_file() and parts:
+            if is_file(place.with_name(f"{place.name}.py")) and parts:
                 yield place.with_name(f"{place.name}.py")
-            elif not place.is_dir():
+            elif not is_dir(place):
                 continue
             for depth in range(1, len(parts) + 1):
                 package = base.joinpath(*parts[:depth], "__init__.py")
-                if package.is_file():
+                if is_file(package):
                     yield package
             for name in wanted.names:
-                if (place / f"{name}.py").is_file():
+                if is_file(place / f"{name}.py"):
                     yield place / f"{name}.py"
-                elif (place / name / "__init__.py").is_file():
+                elif is_file(place / name / "__init__.py"):
                     yield place / name / "__init__.py"
 
     def _scan(self, path: Path) -> Scan:
@@ -286,7 +287,7 @@ def _steps(root: Path, folder: Path) -> list[Path]:
 
 def _base(path: Path) -> Path:
     """The folder that pytest puts into sys.path for a file: the first that is no package."""
-    return next(folder for folder in path.parents if not (folder / "__init__.py").is_file())
+    return next(folder for folder in path.parents if not is_file(folder / "__init__.py"))
 
 
 def _dotted(environment: Environment, wanted: Wanted) -> Iterator[str]:
@@ -331,5 +332,5 @@ def _own_names(root: Path, environment: Environment) -> set[str]:
             if is_package and Path(folder) != start:
                 continue
             names.update(name.partition(".")[0] for name in files if name.endswith((".py", ".so")))
-            names.update(name for name in folders if Path(folder, name, "__init__.py").is_file())
+            names.update(name for name in folders if is_file(Path(folder, name, "__init__.py")))
     return names

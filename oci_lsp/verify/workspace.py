@@ -14,6 +14,7 @@ from pathlib import Path
 
 from oci_lsp import paths
 from oci_lsp.errors import SandboxError
+from oci_lsp.paths import exists, is_file
 from oci_lsp.verify import remedies
 
 # A unix socket's path holds 107 bytes; "/i-5" is added to the folder's.
@@ -120,7 +121,7 @@ def copy_project(root: Path, target: Path, *, link_environments: bool) -> None:
         skipped |= {name for name in names if Path(folder, name) in (runtime, target)}
         for name in names:
             path = Path(folder, name)
-            if link_environments and (path / "pyvenv.cfg").is_file():
+            if link_environments and is_file(path / "pyvenv.cfg"):
                 link = target / path.relative_to(root)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(path)
@@ -172,7 +173,7 @@ def _not_copied(folder: str, names: list[str]) -> set[str]:
             mode = path.lstat().st_mode
             if stat.S_ISDIR(mode):
                 readable = os.access(path, os.R_OK | os.X_OK)
-                if not readable or (path / "pyvenv.cfg").is_file():
+                if not readable or is_file(path / "pyvenv.cfg"):
                     skipped.add(name)
             elif not stat.S_ISREG(mode) or not os.access(path, os.R_OK):
                 skipped.add(name)  # sockets and pipes cannot be copied
@@ -194,7 +195,7 @@ def remove(folder: Path) -> None:
     """Delete a folder of ours; what cannot be deleted is left."""
     with contextlib.suppress(RecursionError):
         shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
+    if exists(folder):
         # Folders that a run left without a bottom, or closed to their owner: rm knows the first,
         # an open mode mends the second.
         for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):

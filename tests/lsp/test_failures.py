@@ -52,6 +52,34 @@ async def test_a_failed_test_is_shown_at_its_assert_and_in_the_function(tmp_path
             assert (places(ed, "test_calc.py"), places(ed, "calc.py")) == ([], [])
 
 
+async def test_each_failure_of_an_assert_is_offered_its_own_function(tmp_path):
+    """They lie in lines of one number, in files of their own."""
+    source = "def add(a, b): return a - b\ndef twice(n): return n\n"
+    test = "from calc import add, twice\ndef test_both(): assert add(twice(2), 1) == 5\n"
+    root = write(tmp_path / "p", {"calc.py": source, "test_calc.py": test})
+    async with editor(root) as ed:
+        ed.open("calc.py")
+        ed.open("test_calc.py")
+        for name in ("add", "twice"):
+            assert (await ed.job("runTest", "calc.py", name))["outcome"] == "failed"
+        found = ed.diagnostics[ed.uri("test_calc.py")]
+        actions = await ed.actions("test_calc.py", "assert", diagnostics=found)
+        assert [(action.title, action.diagnostics) for action in actions] == [
+            ("Fix add until its tests pass", [found[0]]),
+            ("Fix twice until its tests pass", [found[1]]),
+        ]
+
+
+async def test_a_test_is_never_what_is_changed(tmp_path):
+    root = write(tmp_path / "p", {"calc.py": BUGGY, "test_calc.py": TEST})
+    async with editor(root) as ed:
+        ed.open("test_calc.py")
+        assert await ed.actions("test_calc.py", "assert", only=["refactor"]) == []
+        end = await ed.job("fixFunction", "test_calc.py", "test_add")
+        assert (end["outcome"], end["attempts"]) == ("error", [])
+        assert "tests are never changed" in end["message"]
+
+
 async def test_a_change_of_either_text_clears_them(tmp_path):
     root = write(tmp_path / "p", {"calc.py": BUGGY, "test_calc.py": TEST})
     async with editor(root) as ed:

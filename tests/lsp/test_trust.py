@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,19 @@ async def test_a_yes_is_remembered_for_the_folder_and_what_is_in_it(tmp_path):
     assert state.stat().st_mode & 0o777 == 0o600
 
 
+async def test_an_editors_word_is_of_its_own_folders_only(tmp_path):
+    marker = tmp_path / "started"
+    root = write(tmp_path / "p", {"calc.py": BUGGY})
+    other = hostile(tmp_path / "other", marker)
+    write(other, {"pyproject.toml": '[tool.oci-lsp]\nverify.interpreter = "/nowhere/python"\n'})
+    async with editor(root, "http://127.0.0.1:9", trusted=True) as ed:
+        ed.open("../other/calc.py")
+        end = await ed.job("runTest", "../other/calc.py", "add")
+    assert "is not trusted" in end["message"]
+    assert len(ed.questions) == 1
+    assert not marker.exists()
+
+
 async def test_an_editor_that_distrusts_the_folder_is_not_asked_again(tmp_path):
     marker = tmp_path / "started"
     root = hostile(tmp_path / "p", marker)
@@ -105,6 +119,25 @@ async def test_a_repository_sets_guarded_keys_only_once_it_is_trusted(tmp_path, 
         end = await ed.job("fixFunction", "calc.py", "add")
     assert end["outcome"] == "error"
     assert ("/nowhere/python" in end["message"]) == (answer == TRUST)
+
+
+async def test_a_yes_to_the_whole_home_is_for_this_session_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = hostile(tmp_path, tmp_path.parent / f"{tmp_path.name}-started")
+    async with editor(root, "http://127.0.0.1:9", trusted=None) as ed:
+        ed.answer_to_questions = TRUST
+        ed.open("calc.py")
+        for _ in range(2):
+            assert (await ed.job("runTest", "calc.py", "add"))["outcome"] == "failed"
+    assert len(ed.questions) == 1
+    assert trust.folders() == ()
+
+
+def test_no_folder_is_lost_where_several_are_trusted_at_once(tmp_path):
+    names = [tmp_path / str(number) for number in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(trust.trust, names))
+    assert sorted(trust.folders()) == sorted(names)
 
 
 def test_trust_is_taken_back(tmp_path):

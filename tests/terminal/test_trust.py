@@ -24,3 +24,12 @@ def test_wrong_words_say_what_to_do(tmp_path, capsys):
     assert "`oci-lsp trust .`" in capsys.readouterr().err
     assert main(["trust", "--revoke"]) == 2
     assert "--revoke FOLDER" in capsys.readouterr().err
+
+
+def test_what_may_not_be_read_is_told_in_one_line(tmp_path, capsys, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["settings"]) == 2
+    assert capsys.readouterr().err.startswith("oci-lsp: ")
