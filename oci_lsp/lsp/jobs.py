@@ -146,7 +146,7 @@ class Jobs:
         from oci_lsp.refine.task import Result
 
         result = Result("stale" if isinstance(error, StaleError) else "error", str(error))
-        self._finished[job_id] = Finished(job_id, None, result)
+        self._remember(Finished(job_id, None, result))
         self.announce(job_id, result)
 
     def announce(self, job_id: str, result: Result) -> None:

@@ -64,7 +64,7 @@ async def test_each_failure_of_an_assert_is_offered_its_own_function(tmp_path):
             assert (await ed.job("runTest", "calc.py", name))["outcome"] == "failed"
         found = ed.diagnostics[ed.uri("test_calc.py")]
         actions = await ed.actions("test_calc.py", "assert", diagnostics=found)
-        assert [(action.title, action.diagnostics) for action in actions] == [
+        assert [(action.title, list(action.diagnostics)) for action in actions] == [
             ("Fix add until its tests pass", [found[0]]),
             ("Fix twice until its tests pass", [found[1]]),
         ]
