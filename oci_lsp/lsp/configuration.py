@@ -98,7 +98,7 @@ class Configuration:
             self._pulling = asyncio.create_task(self._pull(), name="oci-lsp configuration")
 
     async def _pull(self) -> None:
-        folders = [folder.uri for folder in self._server.workspace.folders.values()]
+        folders = self.folders
         items = [lsp.ConfigurationItem(scope_uri=uri, section=SECTION) for uri in folders]
         items.append(lsp.ConfigurationItem(section=SECTION))
         try:
@@ -112,17 +112,24 @@ class Configuration:
             return  # a newer question is on its way
         self._pulled = dict(zip([*folders, ""], answers or (), strict=False))
 
+    @property
+    def folders(self) -> list[str]:
+        """URIs of the client's folders; older clients tell of one root only."""
+        workspace = self._server.workspace
+        known = [folder.uri for folder in workspace.folders.values()]
+        return known or ([workspace.root_uri] if workspace.root_uri else [])
+
     def folder_of(self, path: Path) -> tuple[Path | None, str]:
         """The innermost workspace folder that holds a path, and its URI; `(None, "")` if none."""
         found: tuple[Path | None, str] = (None, "")
-        for folder in self._server.workspace.folders.values():
-            place = path_of(folder.uri)
+        for uri in self.folders:
+            place = path_of(uri)
             if place is None:
                 continue
             place = place.resolve()
             deeper = found[0] is None or len(place.parts) > len(found[0].parts)
             if path.is_relative_to(place) and deeper:
-                found = (place, folder.uri)
+                found = (place, uri)
         return found
 
     async def settings(self, root: Path, folder_uri: str) -> Settings:

@@ -49,7 +49,7 @@ def place(server: Server, uri: str | None) -> Place:
         TargetError: there is none on this machine, or it is not told which.
     """
     if uri is None:
-        folders = list(server.workspace.folders)
+        folders = server.configuration.folders
         if len(folders) != 1:
             which = "There is no workspace folder" if not folders else "There are several folders"
             raise TargetError(which, "Name a file or a folder: `uri`.")
