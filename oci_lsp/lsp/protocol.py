@@ -76,23 +76,23 @@ class Protocol(LanguageServerProtocol):
         self.documents.open(params.text_document)
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(
-        self, params: lsp.DidChangeTextDocumentParams
-    ) -> Generator[Any, Any, None]:
+    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> None:
         self.documents.change(params)
-        yield from self._handler_of(lsp.TEXT_DOCUMENT_DID_CHANGE, params)
+        self._tell(lsp.TEXT_DOCUMENT_DID_CHANGE, params)
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_CLOSE)
-    def lsp_text_document__did_close(
-        self, params: lsp.DidCloseTextDocumentParams
-    ) -> Generator[Any, Any, None]:
+    def lsp_text_document__did_close(self, params: lsp.DidCloseTextDocumentParams) -> None:
         self.documents.close(params.text_document.uri)
-        yield from self._handler_of(lsp.TEXT_DOCUMENT_DID_CLOSE, params)
+        self._tell(lsp.TEXT_DOCUMENT_DID_CLOSE, params)
 
-    def _handler_of(self, method: str, params: Any) -> Generator[Any, Any, None]:
-        """Have pygls call what the server registered for a message that is handled here."""
+    def _tell(self, method: str, params: Any) -> None:
+        """Call what the server registered for a notification that is handled here first.
+
+        pygls would have it yielded, but keeps a future for each notification whose handler is a
+        generator, for ever.
+        """
         if handler := self.fm.features.get(method):
-            yield handler, (params,), None
+            handler(params)
 
     @lsp_method(lsp.EXIT)
     def lsp_exit(self, *args: Any) -> Generator[Any, Any, None]:
