@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ _YES = "Trust this folder"
 _log = logging.getLogger(__name__)
 
 
-async def require_trust(server: Server, workspace: Path | None, root: Path) -> None:
+async def require_trust(
+    server: Server, workspace: Path | None, root: Path, waiting: Callable[[str], None]
+) -> None:
     """Return if the user trusts a project's code; ask where nobody has said so yet.
 
     A client that tells whether its workspace is trusted has asked by itself; what it says is of
@@ -27,6 +30,7 @@ async def require_trust(server: Server, workspace: Path | None, root: Path) -> N
     Args:
         workspace: the client's folder that the project lies in.
         root: the project's folder.
+        waiting: told, before the user is asked, what is waited for.
 
     Raises:
         ConsentError: the user does not trust it, or cannot be asked.
@@ -35,6 +39,8 @@ async def require_trust(server: Server, workspace: Path | None, root: Path) -> N
     folder = workspace or root
     if told or (told is None and await asyncio.to_thread(trust.is_trusted, folder)):
         return
+    if told is None:
+        waiting("waiting for your answer: is the folder trusted?")
     if told is None and await server.messages.ask(
         f"oci-lsp runs the code of {folder} and all that lies in it (the tests, in a sandbox), "
         "and follows its pyproject.toml. Do you trust its authors?",

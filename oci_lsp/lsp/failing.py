@@ -73,8 +73,7 @@ class FailingJob(Background):
         server, path = self._server, self._where.path
         folder, folder_uri = server.configuration.folder_of(path)
         root = await asyncio.to_thread(find_root, path, folder)
-        self._report("waiting for your answer: is the folder trusted?")
-        await require_trust(server, folder, root)
+        await require_trust(server, folder, root, self._report)
         self._report("queued")
         async with slots:
             documents = tuple(server.documents)
@@ -94,8 +93,7 @@ class FailingJob(Background):
 
     async def _put_in(self, done: SuiteResult, root: Path, settings: Settings) -> Result:
         server = self._server
-        self._report("waiting for your answer")
-        if not await wanted(server, settings, self.id, done.whole):
+        if not await wanted(server, settings, self.id, done.whole, self._report):
             return _not_made(done, "cancelled", "you did not want it")
         preview = previews(server, settings)
         self._applying = not preview

@@ -45,8 +45,7 @@ class Job(Background):
         buffers = tuple(server.documents)
         task = await asyncio.to_thread(build, order, path, folder, buffers)
         self._task = task
-        self._report("waiting for your answer: is the folder trusted?")
-        await require_trust(server, folder, task.root)
+        await require_trust(server, folder, task.root, self._report)
         self._report("queued")
         if found := await asyncio.to_thread(offer, task):
             self._report("waiting for your answer: which test?")
@@ -75,8 +74,7 @@ class Job(Background):
 
     async def _put_in(self, task: Task, result: Result, settings: Settings) -> Result:
         server = self._server
-        self._report("waiting for your answer")
-        if not await wanted(server, settings, self.id, result):
+        if not await wanted(server, settings, self.id, result, self._report):
             return declined(task, result, "you did not want it")
         preview = previews(server, settings)
         self._applying = not preview
