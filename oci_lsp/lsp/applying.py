@@ -35,7 +35,7 @@ async def apply(server: Server, uri: str, task: Task, result: Result, *, preview
     `text` and `diff` of the returned result are those of the edit that was made.
 
     Args:
-        preview: have the client show the edit first; it must be one that `can_preview`.
+        preview: have the client show the edit first; it must take annotated edits.
     """
     refusal = "it kept changing"
     for _ in range(TRIES):

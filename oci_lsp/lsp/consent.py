@@ -41,20 +41,26 @@ async def require_trust(
         return
     if told is None:
         waiting("waiting for your answer: is the folder trusted?")
-    if told is None and await server.messages.ask(
-        f"oci-lsp runs the code of {folder} and all that lies in it (the tests, in a sandbox), "
-        "and follows its pyproject.toml. Do you trust its authors?",
-        yes=_YES,
-    ):
-        try:
-            if trust.may_be_remembered(folder):
-                await asyncio.to_thread(trust.trust, folder)
-        except OSError as error:
-            # Then it is asked again in the next session.
-            _log.warning("The trust in %s could not be remembered: %s", folder, error)
-        return
+        if await _agreed(server, folder):
+            return
     raise ConsentError(
         f"{folder} is not trusted, so none of its code was run",
         "Trust the workspace in your editor, or answer yes when oci-lsp asks; "
         f"`oci-lsp trust {folder}` does it for every editor.",
     )
+
+
+async def _agreed(server: Server, folder: Path) -> bool:
+    """Ask, and remember a yes where that may be."""
+    agreed = await server.messages.ask(
+        f"oci-lsp runs the code of {folder} and all that lies in it (the tests, in a sandbox), "
+        "and follows its pyproject.toml. Do you trust its authors?",
+        yes=_YES,
+    )
+    if agreed and trust.may_be_remembered(folder):
+        try:
+            await asyncio.to_thread(trust.trust, folder)
+        except OSError as error:
+            # Then it is asked again in the next session.
+            _log.warning("The trust in %s could not be remembered: %s", folder, error)
+    return agreed

@@ -122,7 +122,7 @@ async def apply(server: Server, done: SuiteResult, root: Path, *, preview: bool)
     are what they were. What was tested together is put in together, or not at all.
 
     Args:
-        preview: have the client show the edit first; it must be one that `can_preview`.
+        preview: have the client show the edit first; it must take annotated edits.
     """
     note = lsp.ChangeAnnotation("oci-lsp: all that fails", preview, done.whole.message)
     for _ in range(TRIES):

@@ -12,12 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from oci_lsp.settings import Settings, from_command_line, from_pyproject
 from oci_lsp.source.target import find_root
 from oci_lsp.terminal.checks.finding import Check, Finding
 from oci_lsp.terminal.checks.machine import Machine
 from oci_lsp.terminal.checks.project import Project
-from oci_lsp.trust import is_trusted
+from oci_lsp.terminal.settings import in_force
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,8 +26,7 @@ def run(options: argparse.Namespace) -> int:
         SettingsError: an assignment is wrong.
     """
     root = find_root(Path.cwd())
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
-    settings = from_command_line(settings, options.assignments)
+    settings, messages = in_force(root, options)
     checks = (*Machine(settings.engine).checks(), *Project(root, settings.verify).checks())
     early = [Finding("settings", False, message) for message in messages]
     findings = asyncio.run(_examine(early, checks, quiet=options.json))

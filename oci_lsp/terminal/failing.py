@@ -6,20 +6,20 @@ import argparse
 import asyncio
 import dataclasses
 import json
-import signal
 from pathlib import Path
 
-from oci_lsp.errors import OciError, TargetError
+from oci_lsp.errors import TargetError
 from oci_lsp.refine.session import Session
 from oci_lsp.refine.suite import SuiteResult, fix_failing
 from oci_lsp.refine.task import Outcome, Result
-from oci_lsp.settings import Settings, from_command_line, from_pyproject
+from oci_lsp.settings import Settings
 from oci_lsp.source.target import find_root
 from oci_lsp.terminal.ask import asker
+from oci_lsp.terminal.ending import end_on_sigterm
 from oci_lsp.terminal.files import SourceFile
-from oci_lsp.terminal.jobs import EXIT
+from oci_lsp.terminal.jobs import EXIT, answered
+from oci_lsp.terminal.settings import in_force
 from oci_lsp.terminal.show import Progress, show_result
-from oci_lsp.trust import is_trusted
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,20 +28,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         OciError: the words on the command line cannot be followed (with `--json`: printed).
     """
-    try:
-        return _run(options)
-    except OciError as error:
-        if not options.json:
-            raise
-        print(json.dumps(Result("error", str(error)).as_json(), indent=2))
-        return EXIT["error"]
+    return answered(options, _run)
 
 
 def _run(options: argparse.Namespace) -> int:
     scope = _scope(options)
     root = find_root(scope or Path())
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
-    settings = from_command_line(settings, options.assignments)
+    settings, messages = in_force(root, options)
     ended: list[SuiteResult] = []
     with Progress(verbose=options.verbose) as progress:
         for message in messages:
@@ -92,9 +85,7 @@ async def _work(
     *,
     yes: bool,
 ) -> None:
-    current = asyncio.current_task()
-    assert current is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
+    end_on_sigterm()
     consent = asker(yes=yes, before=progress.pause, after=progress.resume)
     async with Session(root, settings, consent) as session:
         await fix_failing(session, progress, scope=scope, finished=ended.append)

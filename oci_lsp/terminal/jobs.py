@@ -8,21 +8,22 @@ import contextlib
 import dataclasses
 import json
 import re
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from oci_lsp.errors import OciError, TargetError
 from oci_lsp.refine.conversation import last_conversation
 from oci_lsp.refine.session import Session
 from oci_lsp.refine.task import Kind, Result, Task
-from oci_lsp.settings import Settings, from_command_line, from_pyproject
+from oci_lsp.settings import Settings
 from oci_lsp.source.functions import CommentBlock, Function, Module, feedback_lines, parse
 from oci_lsp.source.target import find_root, offset_of_line, target_at, target_named
 from oci_lsp.terminal.ask import asker, prompter
 from oci_lsp.terminal.asking import ask_for_test, pin_tests
+from oci_lsp.terminal.ending import end_on_sigterm
 from oci_lsp.terminal.files import SourceFile
+from oci_lsp.terminal.settings import in_force
 from oci_lsp.terminal.show import Progress, show_result
-from oci_lsp.trust import is_trusted
 
 EXIT = {
     "passed": 0,
@@ -63,8 +64,17 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         OciError: the words on the command line cannot be followed (with `--json`: printed).
     """
+    return answered(options, _run)
+
+
+def answered(options: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> int:
+    """The exit status of `work`; with `--json` what it raises is an object, too.
+
+    Raises:
+        OciError: the words cannot be followed, and no `--json` is among them.
+    """
     try:
-        return _run(options)
+        return work(options)
     except OciError as error:
         if not options.json:
             raise
@@ -79,8 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.apply:
         file.check_writable()
     root = find_root(file.path)
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
-    settings = from_command_line(settings, options.assignments)
+    settings, messages = in_force(root, options)
     task = Task(
         root=root,
         path=file.path,
@@ -145,10 +154,7 @@ def _continued(task: Task) -> Task:
 async def _job(
     task: Task, settings: Settings, progress: Progress, *, yes: bool, pin: bool
 ) -> Result:
-    # SIGTERM ends the job as Ctrl-C does: the kernel and the model stop, nothing is left.
-    current = asyncio.current_task()
-    assert current is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
+    end_on_sigterm()
     around = {"before": progress.pause, "after": progress.resume}
     prompt = prompter(**around)
     asked: Task | Result = task if prompt is None else await ask_for_test(task, prompt)

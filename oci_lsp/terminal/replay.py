@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 from contextlib import aclosing
 
 from oci_lsp.refine.replay import Again, Replay
 from oci_lsp.refine.task import counted
 from oci_lsp.refine.transcript import Transcript
-from oci_lsp.settings import Settings, from_command_line, from_pyproject
+from oci_lsp.settings import Settings
 from oci_lsp.terminal.ask import asker
+from oci_lsp.terminal.ending import end_on_sigterm
 from oci_lsp.terminal.history import write
+from oci_lsp.terminal.settings import in_force
 from oci_lsp.terminal.show import Progress
-from oci_lsp.trust import is_trusted
 from oci_lsp.verify.pool import Verifier
 
 
@@ -25,10 +25,7 @@ def run(transcript: Transcript, options: argparse.Namespace) -> int:
     Raises:
         OciError: it cannot be replayed, or no kernel could be started.
     """
-    settings, messages = from_pyproject(
-        Settings(), transcript.root, trusted=options.trust or is_trusted(transcript.root)
-    )
-    settings = from_command_line(settings, options.assignments)
+    settings, messages = in_force(transcript.root, options)
     for message in messages:
         print(message, file=sys.stderr)
     try:
@@ -42,10 +39,7 @@ def run(transcript: Transcript, options: argparse.Namespace) -> int:
 
 async def _replay(transcript: Transcript, settings: Settings, *, yes: bool) -> int:
     """Show what comes out, and count the verdicts that differ."""
-    # SIGTERM ends it as Ctrl-C does: the kernels stop, nothing is left.
-    current = asyncio.current_task()
-    assert current is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
+    end_on_sigterm()
     differing = 0
     with Progress() as progress:
 

@@ -27,15 +27,27 @@ from oci_lsp.trust import is_trusted
 PYPROJECT, SET = "pyproject.toml", "--set"
 
 
+def in_force(root: Path, options: argparse.Namespace) -> tuple[Settings, list[str]]:
+    """What a project and the command line set, and messages about the project's part.
+
+    Raises:
+        SettingsError: an unknown key or a wrong value on the command line.
+    """
+    settings, messages = from_pyproject(Settings(), root, trusted=_trusts(root, options))
+    return from_command_line(settings, options.assignments), messages
+
+
+def _trusts(root: Path, options: argparse.Namespace) -> bool:
+    return options.trust or is_trusted(root)
+
+
 def of_project(options: argparse.Namespace) -> Settings:
     """What the current folder's project and the command line set; messages go to stderr.
 
     Raises:
         SettingsError: an unknown key or a wrong value on the command line.
     """
-    root = find_root(Path.cwd())
-    settings, messages = from_pyproject(Settings(), root, trusted=options.trust or is_trusted(root))
-    settings = from_command_line(settings, options.assignments)
+    settings, messages = in_force(find_root(Path.cwd()), options)
     tell(messages)
     return settings
 
@@ -57,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(json_schema(), indent=2))
         return 0
     root = find_root(Path.cwd())
-    project, messages = project_values(root, trusted=options.trust or is_trusted(root))
+    project, messages = project_values(root, trusted=_trusts(root, options))
     values = {key.name: key.default for key in keys().values()} | project | given
     origins = dict.fromkeys(project, PYPROJECT) | dict.fromkeys(given, SET)
     if options.json:
