@@ -37,7 +37,7 @@ _LOG_TAIL_LINES = 15
 # 300, 3,000, 10,000, 30,000 and 100,000 rounds: 97, 85, 77, 65, 61 alone; 104, 142, 237, 477 with
 # the first four beside a busy process, where the engine itself takes fewer threads. The user's own
 # value counts.
-_ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "TOKENIZERS_PARALLELISM": "false"}
+ENVIRONMENT = {"GOMP_SPINCOUNT": "30000", "TOKENIZERS_PARALLELISM": "false"}
 
 
 async def connect(
@@ -202,7 +202,7 @@ def _spawn(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_ENVIRONMENT | os.environ,
+            env=ENVIRONMENT | os.environ,
             cwd="/",
             start_new_session=True,
         )

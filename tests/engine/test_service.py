@@ -17,6 +17,7 @@ import transformers
 import uvicorn
 
 from oci_lsp.engine.client import Delta, EngineClient, Request, Usage
+from oci_lsp.engine.process import attention
 from oci_lsp.engine.process.model import Loaded
 from oci_lsp.engine.process.service import application
 from oci_lsp.engine.process.worker import Worker
@@ -74,6 +75,7 @@ class Service:
 def loaded(tiny_model) -> Loaded:
     model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
+    attention.install(model)
     return Loaded(model.eval(), tokenizer, frozenset({0, 2}), 2048)
 
 

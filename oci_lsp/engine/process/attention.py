@@ -1,9 +1,9 @@
-"""Attention of single tokens in models whose query heads share keys and values (GQA).
+"""Attention over lanes: each row of a batch sees what its own conversation has read so far.
 
-torch's CPU kernel handles a shared head by reading its keys once per query head. The query heads
-of a group look at the same keys, and a single new token may look at all of them: so the group can
-stand as so many query positions of one head. The sums are the same; on two cores, with 400 tokens
-read and four candidates, a layer of a 1.5B takes 0.3 ms instead of 2.3.
+torch's CPU kernel handles a key head that several query heads share (GQA) by reading its keys once
+per query head. The query heads of a group look at the same keys: so, where few tokens are new, the
+group can stand as so many query positions of one head. The sums are the same; on two cores, with
+400 tokens read and four candidates, a layer of a 1.5B takes 0.3 ms instead of 2.3.
 """
 
 from __future__ import annotations
@@ -11,43 +11,133 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
 
-NAME = "oci_lsp_grouped"
+from oci_lsp.engine.process.kv import Lanes
+from oci_lsp.errors import ModelError
+
+NAME = "oci_lsp_lanes"
+
+# With more new tokens a row, the kernel's own handling of shared heads is as good.
+_FEW = 16
 
 
-def grouped_attention(
+class Reading:
+    """One forward pass over lanes: `width` new tokens for each of them.
+
+    The model's attention layers are given it as the keyword argument `reading`.
+    """
+
+    def __init__(self, lanes: Lanes, width: int, device: Any) -> None:
+        self._lanes = lanes
+        self._width = width
+        self._total = max(lanes.lengths) + width
+        lanes.reserve(self._total)
+        steps = torch.arange(width)
+        # Shape: (lanes, width).
+        self._positions = torch.tensor(lanes.lengths)[:, None] + steps
+        self.positions = self._positions.to(device)
+        self._masks: dict[tuple[int | None, int, torch.dtype], torch.Tensor] = {}
+
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float | None,
+        window: int | None = None,
+    ) -> torch.Tensor:
+        """Write a layer's new keys and values and attend to all of the lane.
+
+        Shapes: query (lanes, heads, width, size), key and value (lanes, key heads, width, size);
+        the result (lanes, width, heads, size). `window`: tokens that a token sees, itself included.
+        """
+        lanes, heads, width, size = query.shape
+        shared = key.shape[1]
+        group = heads // shared
+        keys, values = (
+            buffer[:, :, : self._total] for buffer in self._lanes.write(layer, key, value)
+        )
+        if window is not None and window >= self._total:
+            window = None
+        if width > _FEW:
+            alone = self._total == width and window is None
+            attended = scaled_dot_product_attention(
+                query,
+                keys,
+                values,
+                None if alone else self._mask(window, 1, query.dtype),
+                is_causal=alone,
+                scale=scale,
+                enable_gqa=group > 1,
+            )
+            return attended.transpose(1, 2)
+        plain = width == 1 and window is None and len(set(self._lanes.lengths)) == 1
+        attended = scaled_dot_product_attention(
+            query.reshape(lanes, shared, group * width, size),
+            keys,
+            values,
+            None if plain else self._mask(window, group, query.dtype),
+            scale=scale,
+        )
+        return attended.view(lanes, heads, width, size).transpose(1, 2)
+
+    def _mask(self, window: int | None, group: int, dtype: torch.dtype) -> torch.Tensor:
+        """What each query position sees, to be added; (lanes, 1, group * width, tokens)."""
+        kind = window, group, dtype
+        if kind not in self._masks:
+            at = self._positions[:, :, None]
+            tokens = torch.arange(self._total)
+            seen = tokens <= at
+            if window is not None:
+                seen &= tokens > at - window
+            mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
+            mask = mask.repeat(1, group, 1)[:, None]
+            self._masks[kind] = mask.to(self.positions.device)
+        return self._masks[kind]
+
+
+def lanes_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    _attention_mask: torch.Tensor | None,
     scaling: float | None = None,
+    sliding_window: int | None = None,
+    reading: Reading | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention interface; anything but a plain single token goes to its own SDPA.
+    """transformers' attention interface, for models that are given a `reading`.
 
-    Shapes: query (rows, heads, tokens, size), key and value (rows, key heads, tokens, size); the
-    result (rows, tokens, heads, size).
+    Raises:
+        ModelError: the model's attention wants more than this (soft caps, sinks).
     """
-    rows, heads, tokens, size = query.shape
-    shared = key.shape[1]
-    if tokens != 1 or shared == heads or attention_mask is not None:
-        output: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **options
+    if reading is None or any(options.get(name) is not None for name in ("softcap", "s_aux")):
+        raise ModelError(
+            f"{type(module).__name__} is a kind of attention that this engine has not learned",
+            "Take another model: `oci-lsp model list` shows those that work.",
         )
-        return output
-    grouped = torch.nn.functional.scaled_dot_product_attention(
-        query.view(rows, shared, heads // shared, size), key, value, scale=scaling
-    )
-    return grouped.reshape(rows, 1, heads, size), None
+    layer: Any = module.layer_idx
+    return reading.attend(layer, query, key, value, scaling, sliding_window), None
 
 
 def install(model: Any) -> None:
-    """Let a model use it, where it uses torch's SDPA now."""
-    if getattr(model.config, "_attn_implementation", None) == "sdpa":
-        AttentionInterface.register(NAME, grouped_attention)
-        AttentionMaskInterface.register(NAME, sdpa_mask)
-        model.set_attn_implementation(NAME)
+    """Let a model attend over lanes.
+
+    Raises:
+        ModelError: its layers are not all attention (state space models, hybrids), or cannot be
+            given another.
+    """
+    config = model.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if not kinds <= {"full_attention", "sliding_attention"}:
+        raise ModelError(
+            f"{type(model).__name__} has layers that this engine has not learned: "
+            f"{', '.join(sorted(kinds))}",
+            "Take another model: `oci-lsp model list` shows those that work.",
+        )
+    AttentionInterface.register(NAME, lanes_attention)
+    model.set_attn_implementation(NAME)

@@ -1,7 +1,8 @@
-"""The decode loop: one prefill, then all candidates of a request side by side as one batch."""
+"""The decode loop: one prefill, then all candidates side by side, several tokens of each a step."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +10,16 @@ from typing import Any
 
 import torch
 
+from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.draft import Acceptance, Clue, Corpus, Follower
 from oci_lsp.engine.process.generation import (
     CancelledGenerationError,
     Counts,
     Generation,
     Piece,
 )
-from oci_lsp.engine.process.kv import PrefixCache, copy_rows, croppable, new_cache
+from oci_lsp.engine.process.kv import Lanes, PrefixCache
+from oci_lsp.engine.process.pace import WIDTHS, Pace
 from oci_lsp.engine.process.repetition import goes_round
 from oci_lsp.engine.process.sampling import Chooser
 from oci_lsp.engine.process.textstream import Detokenizer, StopWatch
@@ -23,11 +27,17 @@ from oci_lsp.engine.process.threads import Threads
 
 # A prompt is read in pieces, so that a cancel is noticed in between.
 PREFILL_TOKENS = 512
+# Tokens of one candidate that a step reads at most.
+WIDEST = 16
+# Tokens of a reply that the next one may begin with.
+_OPENING = 16
+# Tokens already read while the cost of a step is measured: a short prompt's worth.
+_MEASURED_AT = 256
 
 
 @dataclass
 class _Row:
-    """A candidate while it is being generated."""
+    """A candidate while it is being generated; its last token has not been read yet."""
 
     index: int
     chooser: Chooser
@@ -35,29 +45,52 @@ class _Row:
     watch: StopWatch
     # Whether it ends when it goes round in circles.
     cut_circles: bool
+    follower: Follower | None
     tokens: list[int] = field(default_factory=list)
+    # What was drafted behind the last token, and is checked by the step under way.
+    draft: list[tuple[int, Clue]] = field(default_factory=list)
+    # Tokens of prompt and reply that its lane held before that step.
+    base: int = 0
 
 
 class Decoder:
     """Generates with one model. Belongs to one thread; one generation at a time.
 
     Args:
-        model: a causal language model of transformers, in evaluation mode.
+        model: a causal language model of transformers, in evaluation mode, that attends over lanes
+            (`attention.install`).
         tokenizer: its tokenizer.
         stop_tokens: ids that end a candidate.
         context: tokens of prompt and reply together that the model can take.
+        cache_bytes: what keys and values of earlier conversations may take; 0: none are kept.
+        speculate: whether tokens are drafted, to be checked several at a time.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, stop_tokens: frozenset[int], context: int
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        stop_tokens: frozenset[int],
+        context: int,
+        cache_bytes: int = 1 << 30,
+        speculate: bool = True,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.context = context
         self._stop_tokens = stop_tokens
-        self._prefix = PrefixCache(model.config)
+        self._speculate = speculate
+        self._layers: int = model.config.get_text_config(decoder=True).num_hidden_layers
+        self._prefix = PrefixCache(self._layers, cache_bytes)
         on_cpu = model.device.type == "cpu"
         self._threads = Threads(torch.get_num_threads() if on_cpu else 1, torch.set_num_threads)
+        self._pace: Pace | None = None
+        # How the last reply began: the next one to a request of the same kind begins alike.
+        self._opening: list[int] = []
+        self._ends_line = functools.cache(lambda token: tokenizer.decode([token]).endswith("\n"))
+        # Of greedy candidates, and of sampled ones.
+        self._acceptance = {True: Acceptance(), False: Acceptance()}
         if head := model.get_output_embeddings():
             head.register_forward_pre_hook(_own_strides)
 
@@ -68,93 +101,167 @@ class Decoder:
         """Each candidate's text, token by token, the candidates interleaved.
 
         Raises:
-            CancelledGenerationError: `cancelled()`, asked before each token, became true.
+            CancelledGenerationError: `cancelled()`, asked before each step, became true.
         """
-        counts.prompt_tokens = len(generation.prompt)
-        rows = [
+        prompt = generation.prompt
+        counts.prompt_tokens = len(prompt)
+        rows = self._rows(generation)
+        limit = min(generation.max_tokens, self.context - len(prompt))
+        self._threads.begin()
+        start = time.perf_counter()
+        lanes, logits = self._prefill(prompt, cancelled, counts)
+        counts.prefill_seconds = time.perf_counter() - start
+        # A kernel that was started with the request shows by now.
+        self._threads.begin()
+        start = time.perf_counter()
+        if len(rows) > 1:
+            self._prefix.keep(prompt, lanes)
+            lanes = lanes.select([0] * len(rows))
+        logits = logits.expand(len(rows), -1, -1)
+        try:
+            while True:
+                staying = []
+                for lane, likeliest in enumerate(logits.argmax(dim=-1).tolist()):
+                    row = rows[lane]
+                    for piece in self._take(row, logits[lane], likeliest, limit, counts):
+                        lanes.lengths[lane] = row.base
+                        if piece.text or piece.finish_reason is not None:
+                            yield piece
+                        if piece.finish_reason is not None:
+                            self._opening = row.tokens[:_OPENING]
+                            own = lanes if len(rows) == 1 else lanes.select([lane])
+                            self._prefix.keep(_held(prompt, row), own)
+                            break
+                    else:
+                        staying.append(lane)
+                if len(staying) < len(rows):
+                    rows = [rows[lane] for lane in staying]
+                    if not rows:
+                        break
+                    lanes = lanes.select(staying)
+                _check(cancelled)
+                logits = self._step(rows, lanes)
+        finally:
+            counts.decode_seconds = time.perf_counter() - start
+            if len(rows) == 1:
+                # Cut off: what was read is still worth keeping.
+                self._prefix.keep(_held(prompt, rows[0]), lanes)
+
+    def _rows(self, generation: Generation) -> list[_Row]:
+        corpus = None
+        if self._speculate:
+            corpus = Corpus(
+                generation.prediction, generation.prompt, self._opening, self._ends_line
+            )
+        return [
             _Row(
                 index,
                 Chooser(sampling),
                 Detokenizer(self.tokenizer),
                 StopWatch(generation.stop, after_code=generation.after_code),
                 cut_circles=generation.after_code,
+                follower=Follower(corpus) if corpus else None,
+                base=len(generation.prompt) - 1,
             )
             for index, sampling in enumerate(generation.rows)
         ]
-        limit = min(generation.max_tokens, self.context - len(generation.prompt))
-        self._threads.begin()
-        start = time.perf_counter()
-        cache, logits = self._prefill(generation.prompt, cancelled, counts)
-        counts.prefill_seconds = time.perf_counter() - start
-        # A kernel that was started with the request shows by now.
-        self._threads.begin()
-        logits = logits.expand(len(rows), -1)
-        start = time.perf_counter()
-        read = list(generation.prompt)
-        single = len(rows) == 1
-        if not single:
-            shared = cache
-            cache = copy_rows(shared, len(rows)) if croppable(shared) else shared
-            if cache is shared:
-                cache.batch_repeat_interleave(len(rows))
-            else:
-                self._prefix.keep(read, shared)
-        try:
-            while rows:
-                _check(cancelled)
-                staying: list[int] = []
-                for position, row in enumerate(rows):
-                    piece = self._extend(row, row.chooser.choose(logits[position]), limit)
-                    counts.completion_tokens += 1
-                    if piece.finish_reason is None:
-                        staying.append(position)
-                    if piece.text or piece.finish_reason is not None:
-                        yield piece
-                if len(staying) < len(rows):
-                    rows = [rows[position] for position in staying]
-                    if not rows:
-                        break
-                    cache.batch_select_indices(torch.tensor(staying, device=self.model.device))
-                began = time.perf_counter()
-                logits = self._forward([[row.tokens[-1]] for row in rows], cache)
-                self._threads.step(len(rows), time.perf_counter() - began)
-                if single:
-                    read.append(rows[0].tokens[-1])
-        finally:
-            counts.decode_seconds = time.perf_counter() - start
-            if single:
-                self._prefix.keep(read, cache)
 
     def _prefill(
         self, prompt: Sequence[int], cancelled: Callable[[], bool], counts: Counts
-    ) -> tuple[Any, torch.Tensor]:
-        """Read the prompt; its cache (one row) and the last token's logits (1, vocabulary)."""
-        cache, done = self._prefix.take(prompt)
+    ) -> tuple[Lanes, torch.Tensor]:
+        """Read the prompt into a lane; the last token's logits (1, 1, vocabulary)."""
+        lanes, done = self._prefix.take(prompt)
         counts.cached_tokens = done
+        lanes.reserve(len(prompt))
         logits = torch.empty(0)
         try:
             while done < len(prompt):
                 _check(cancelled)
-                piece = prompt[done : done + PREFILL_TOKENS]
-                logits = self._forward([list(piece)], cache)
+                piece = list(prompt[done : done + PREFILL_TOKENS])
+                logits = self._forward([piece], lanes, last_only=True)
                 done += len(piece)
+                lanes.lengths[0] = done
         except CancelledGenerationError:
-            if done:
-                self._prefix.keep(prompt[:done], cache)
+            self._prefix.keep(prompt[:done], lanes)
             raise
-        return cache, logits
+        return lanes, logits
 
-    def _forward(self, tokens: list[list[int]], cache: Any) -> torch.Tensor:
-        """Read tokens (rows, count) into the cache; logits (rows, vocabulary) of the last ones."""
-        output = self.model(
-            input_ids=torch.tensor(tokens, device=self.model.device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits = output.logits[:, -1]
-        assert isinstance(logits, torch.Tensor)
+    def _step(self, rows: Sequence[_Row], lanes: Lanes) -> torch.Tensor:
+        """Read each row's last token and what is drafted behind it; logits of all of them."""
+        for row in rows:
+            row.draft = row.follower.draft(WIDEST - 1) if row.follower else []
+        width = 1
+        if self._pace is not None:
+            chances = [
+                [self._acceptance[row.chooser.greedy].chance(clue) for _, clue in row.draft]
+                for row in rows
+            ]
+            width = self._pace.width(chances, WIDEST)
+        tokens = []
+        for lane, row in enumerate(rows):
+            del row.draft[width - 1 :]
+            row.base = lanes.lengths[lane]
+            drafted = [token for token, _ in row.draft]
+            # A row with nothing more to draft reads its last token again, in vain.
+            filling = [row.tokens[-1]] * (width - 1 - len(drafted))
+            tokens.append([row.tokens[-1], *drafted, *filling])
+        began = time.perf_counter()
+        logits = self._forward(tokens, lanes)
+        seconds = time.perf_counter() - began
+        self._threads.step(len(rows) * width, seconds)
+        if self._pace is not None:
+            self._pace.note(len(rows) * width, seconds)
         return logits
+
+    def _take(
+        self,
+        row: _Row,
+        logits: torch.Tensor,
+        likeliest: Sequence[int],
+        limit: int,
+        counts: Counts,
+    ) -> Iterator[Piece]:
+        """What a row says by the logits (width, vocabulary) of a step, as far as its draft holds.
+
+        Each token is chosen as if it came alone, so that its distribution, and with a seed the
+        very token, is the same with and without a draft. `row.base` counts what its lane then
+        holds.
+        """
+        greedy = row.chooser.greedy
+        for place in range(len(row.draft) + 1):
+            token = likeliest[place] if greedy else row.chooser.choose(logits[place])
+            row.base += 1
+            counts.completion_tokens += 1
+            piece = self._extend(row, token, limit)
+            goes_on = False
+            if place < len(row.draft):
+                drafted, clue = row.draft[place]
+                goes_on = token == drafted
+                self._acceptance[greedy].note(clue, taken=goes_on)
+                counts.drafted_tokens += 1
+                counts.accepted_tokens += goes_on
+            yield piece
+            if not goes_on or piece.finish_reason is not None:
+                return
+
+    def _forward(
+        self, tokens: list[list[int]], lanes: Lanes, *, last_only: bool = False
+    ) -> torch.Tensor:
+        """Read tokens (lanes, width) behind what the lanes hold; logits (lanes, width or 1, ...).
+
+        The lanes' lengths stay as they are: the caller knows which of the tokens count.
+        """
+        device = self.model.device
+        reading = Reading(lanes, len(tokens[0]), device)
+        output = self.model(
+            input_ids=torch.tensor(tokens, device=device),
+            position_ids=reading.positions,
+            use_cache=False,
+            logits_to_keep=int(last_only),
+            reading=reading,
+        )
+        assert isinstance(output.logits, torch.Tensor)
+        return output.logits
 
     def _extend(self, row: _Row, token: int, limit: int) -> Piece:
         """Append a token to a candidate; what can be shown of it, and whether it ends here."""
@@ -162,6 +269,8 @@ class Decoder:
             text = row.watch.add(row.detokenizer.finish())
             return Piece(row.index, text + row.watch.finish(), "stop")
         row.tokens.append(token)
+        if row.follower:
+            row.follower.add(token)
         text = row.watch.add(row.detokenizer.add(token))
         if row.watch.stopped:
             return Piece(row.index, text, "stop")
@@ -170,15 +279,34 @@ class Decoder:
             return Piece(row.index, text + row.watch.finish(), "length")
         return Piece(row.index, text)
 
+    @torch.inference_mode()
     def warm_up(self) -> None:
-        """Run once at the widths of decoding and prefill: the first call lays the weights out."""
+        """Run at every width of decoding: the first calls are slow, the others tell their cost."""
+        lanes = Lanes(self._layers)
         token = next(iter(self._stop_tokens), 0)
-        with torch.inference_mode():
-            self._forward([[token] * 8], new_cache(self.model.config))
+        lanes.reserve(_MEASURED_AT + max(WIDTHS))
+        # The first pass lays things out that the others find.
+        self._forward([[token] * WIDEST], lanes)
+        lanes.lengths[0] = max(0, min(_MEASURED_AT, self.context - max(WIDTHS)))
+
+        def measure(width: int) -> float:
+            start = time.perf_counter()
+            logits = self._forward([[token] * width], lanes)
+            # Work on a GPU is done only when its result is here.
+            logits.argmax(dim=-1).tolist()
+            return time.perf_counter() - start
+
+        if self._speculate:
+            self._pace = Pace(measure)
 
     def forget(self) -> None:
         """Drop what is kept of earlier conversations (to free memory)."""
         self._prefix.clear()
+
+
+def _held(prompt: Sequence[int], row: _Row) -> list[int]:
+    """The tokens that a row's lane holds."""
+    return [*prompt, *row.tokens[: row.base - len(prompt)]]
 
 
 def _own_strides(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:

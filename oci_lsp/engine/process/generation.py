@@ -30,7 +30,7 @@ class Generation:
         stop: texts that end a candidate.
         after_code: a candidate also ends when its first fenced code block has been closed, or when
             it goes round in circles (finish reason "length").
-        prediction: tokens that the reply is likely to repeat; for speculation, not used yet.
+        prediction: tokens that the reply is likely to repeat.
     """
 
     prompt: Sequence[int]
@@ -52,11 +52,16 @@ class Piece:
 
 @dataclass
 class Counts:
-    """What a generation took; filled in while it runs. Seconds are wall-clock."""
+    """What a generation took; filled in while it runs. Seconds are wall-clock.
+
+    `drafted_tokens` were checked, `accepted_tokens` of them became part of a candidate.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
 

@@ -1,123 +1,179 @@
-"""Keys and values of what the model has read: kept in growing buffers, reused across requests."""
+"""Keys and values of what the model has read: lanes side by side, and prefixes kept for later."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-# Tokens by which a full buffer grows: transformers' own cache copies everything for each token.
+# Tokens by which a full buffer grows, so that a new token copies nothing.
 _GROWTH = 256
 
 
-class GrowingLayer(DynamicLayer):  # type: ignore[misc]
-    """One layer's keys and values, as views of buffers with room for more.
+class Lanes:
+    """Keys and values of conversations that are read side by side, a lane each.
 
-    Shapes: (rows, heads, tokens, head size).
+    Each layer has two buffers of shape (lanes, heads, capacity, head size). Lane i holds
+    `lengths[i]` tokens; what lies behind them is left over from drafts that were not taken, and is
+    written over.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._buffers: list[torch.Tensor | None] = [None, None]
+    def __init__(self, layers: int, lanes: int = 1) -> None:
+        self.lengths = [0] * lanes
+        self._buffers: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * layers
+        self._capacity = 0
 
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    @property
+    def count(self) -> int:
+        """How many lanes there are."""
+        return len(self.lengths)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the buffers."""
+        return sum(tensor.nbytes for pair in self._buffers if pair is not None for tensor in pair)
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for so many tokens in each lane."""
+        if tokens <= self._capacity:
+            return
+        self._capacity = (tokens // _GROWTH + 1) * _GROWTH
+        held = max(self.lengths)
+        for layer, pair in enumerate(self._buffers):
+            if pair is not None:
+                keys, values = (_grown(old, held, self._capacity) for old in pair)
+                self._buffers[layer] = keys, values
+
+    def write(
+        self, layer: int, keys: torch.Tensor, values: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append the new tokens' keys and values; all of them are returned."""
-        if self.get_seq_length() == 0:
-            self.dtype, self.device = key_states.dtype, key_states.device
-            self.is_initialized = True
-            self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self.keys = self._append(0, self.keys, key_states)
-        self.values = self._append(1, self.values, value_states)
-        return self.keys, self.values
+        """Put new tokens behind those that each lane holds; the whole buffers.
 
-    def _append(self, which: int, held: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """`held` and `new` joined along the tokens, in the buffer where it has room."""
-        rows, heads, count, size = held.shape
-        total = count + new.shape[2]
-        buffer = self._buffers[which]
-        # Cropping leaves a view of the buffer; choosing rows does not.
-        if (
-            buffer is None
-            or held.data_ptr() != buffer.data_ptr()
-            or held.shape[0] != buffer.shape[0]
-            or total > buffer.shape[2]
-        ):
-            capacity = (total // _GROWTH + 1) * _GROWTH
-            buffer = new.new_empty((rows, heads, capacity, size))
-            buffer[:, :, :count] = held
-            self._buffers[which] = buffer
-        buffer[:, :, count:total] = new
-        return buffer[:, :, :total]
+        Room must have been reserved. The lanes' lengths stay: the caller sets them once it knows
+        which of the tokens count. Shapes: (lanes, heads, tokens, head size).
+        """
+        lanes, heads, count, size = keys.shape
+        pair = self._buffers[layer]
+        if pair is None:
+            shape = (lanes, heads, self._capacity, size)
+            pair = keys.new_zeros(shape), values.new_zeros(shape)
+            self._buffers[layer] = pair
+        if len(set(self.lengths)) == 1:
+            at = self.lengths[0]
+            pair[0][:, :, at : at + count] = keys
+            pair[1][:, :, at : at + count] = values
+        else:
+            for lane, at in enumerate(self.lengths):
+                pair[0][lane, :, at : at + count] = keys[lane]
+                pair[1][lane, :, at : at + count] = values[lane]
+        return pair
+
+    def select(self, lanes: Sequence[int]) -> Lanes:
+        """Copies of some lanes, in the order given; the same lane may be named several times."""
+        chosen = Lanes(len(self._buffers))
+        chosen.lengths = [self.lengths[lane] for lane in lanes]
+        held = max(chosen.lengths)
+        chosen.reserve(held)
+        for layer, pair in enumerate(self._buffers):
+            if pair is not None:
+                index = torch.tensor(lanes, device=pair[0].device)
+                keys, values = (
+                    _grown(old[:, :, :held].index_select(0, index), held, chosen._capacity)
+                    for old in pair
+                )
+                chosen._buffers[layer] = keys, values
+        return chosen
+
+    def beginning(self, tokens: int) -> Lanes:
+        """A copy of the first lane's first tokens."""
+        held, self.lengths = self.lengths, [tokens, *self.lengths[1:]]
+        try:
+            return self.select([0])
+        finally:
+            self.lengths = held
 
 
-def new_cache(config: Any) -> Cache:
-    """An empty cache that suits the model."""
-    kinds = getattr(config.get_text_config(decoder=True), "layer_types", None)
-    if kinds is None or set(kinds) == {"full_attention"}:
-        return Cache(layer_class_to_replicate=GrowingLayer)
-    return DynamicCache(config=config)
+def _grown(buffer: torch.Tensor, held: int, capacity: int) -> torch.Tensor:
+    """A buffer of that capacity with the first `held` tokens of another."""
+    lanes, heads, _, size = buffer.shape
+    grown = buffer.new_zeros((lanes, heads, capacity, size))
+    grown[:, :, :held] = buffer[:, :, :held]
+    return grown
 
 
-def croppable(cache: Cache) -> bool:
-    """Whether the end of the cache can be cut off: not where layers forget (sliding windows)."""
-    return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
+@dataclass(eq=False)
+class _Entry:
+    tokens: list[int]
+    lanes: Lanes
 
 
 class PrefixCache:
-    """The keys and values of the last conversation, for the next request that begins alike.
+    """Keys and values of earlier conversations, for the next request that begins alike.
 
-    Not safe for several threads: it belongs to the one that generates.
+    Bounded: the least recently used go first. Not safe for several threads: it belongs to the one
+    that generates.
+
+    Args:
+        layers: of the model.
+        limit: bytes that all entries together may have; the newest stays whatever its size. 0: none
+            is kept.
     """
 
-    def __init__(self, config: Any) -> None:
-        self._config = config
-        self._tokens: list[int] = []
-        self._cache: Cache | None = None
+    def __init__(self, layers: int, limit: int) -> None:
+        self._layers = layers
+        self.limit = limit
+        # The least recently used first.
+        self._entries: list[_Entry] = []
 
-    def take(self, tokens: Sequence[int]) -> tuple[Cache, int]:
-        """A cache of one row to go on from, and how many of `tokens` it holds already.
+    @property
+    def size(self) -> int:
+        """Bytes of all entries."""
+        return sum(entry.lanes.size for entry in self._entries)
 
-        At least the last token is left to be read, since its logits are wanted. The cache is the
-        caller's until it is kept again.
+    def take(self, tokens: Sequence[int]) -> tuple[Lanes, int]:
+        """A single lane to go on from, and how many of `tokens` it holds already.
+
+        At least the last token is left to be read, since its logits are wanted. The lane is the
+        caller's.
         """
-        cache, held = self._cache, self._tokens
-        self.clear()
-        if cache is None or not croppable(cache):
-            return new_cache(self._config), 0
-        common = 0
-        for ours, theirs in zip(held, tokens[:-1], strict=False):
-            if ours != theirs:
-                break
-            common += 1
-        if common == 0:
-            return new_cache(self._config), 0
-        if (excess := cache.get_seq_length() - common) > 0:
-            cache.crop(-excess)
-        return cache, common
+        best, common = None, 0
+        for entry in self._entries:
+            shared = _common(entry.tokens, tokens[:-1])
+            if shared > common:
+                best, common = entry, shared
+        if best is None:
+            return Lanes(self._layers), 0
+        self._entries.remove(best)
+        if common == len(best.tokens):
+            # All of it is the beginning of what will be kept in its place.
+            return best.lanes, common
+        self._entries.append(best)
+        return best.lanes.beginning(common), common
 
-    def keep(self, tokens: Sequence[int], cache: Cache) -> None:
-        """Keep a cache of one row that holds exactly `tokens`.
-
-        One that does not (its generation failed in the middle of a forward pass) is dropped.
-        """
-        self.clear()
-        if all(layer.get_seq_length() == len(tokens) for layer in cache.layers):
-            self._tokens, self._cache = list(tokens), cache
+    def keep(self, tokens: Sequence[int], lanes: Lanes) -> None:
+        """Keep a single lane that holds exactly `tokens`."""
+        if self.limit == 0 or lanes.lengths != [len(tokens)] or not tokens:
+            return
+        kept = list(tokens)
+        # What it begins with is not kept a second time.
+        self._entries = [
+            entry for entry in self._entries if entry.tokens != kept[: len(entry.tokens)]
+        ]
+        self._entries.append(_Entry(kept, lanes))
+        while len(self._entries) > 1 and self.size > self.limit:
+            del self._entries[0]
 
     def clear(self) -> None:
         """Forget everything."""
-        self._tokens, self._cache = [], None
+        self._entries.clear()
 
 
-def copy_rows(cache: Cache, rows: int) -> Cache:
-    """A cache of `rows` rows, each a copy of the one row of `cache`."""
-    copied = Cache(layer_class_to_replicate=GrowingLayer)
-    for index, layer in enumerate(cache.layers):
-        copied.update(
-            layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index
-        )
-    return copied
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
+    count = 0
+    for ours, theirs in zip(one, other, strict=False):
+        if ours != theirs:
+            break
+        count += 1
+    return count

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from oci_lsp.engine.catalogue import nf4_is_whole, nf4_manifest
-from oci_lsp.engine.process import attention
+from oci_lsp.engine.process import attention, cpu
 from oci_lsp.errors import ModelError
 
 Report = Callable[[str, float], None]
@@ -41,7 +41,13 @@ class Loaded:
     context: int
 
 
-def load(source: Path, nf4_dir: Path, device: str, report: Report) -> Loaded:
+def load(
+    source: Path,
+    nf4_dir: Path,
+    device: str,
+    report: Report,
+    shortcuts: cpu.Shortcuts = cpu.ALL,
+) -> Loaded:
     """Load a model onto a device ("cuda" or "cpu").
 
     Args:
@@ -49,6 +55,7 @@ def load(source: Path, nf4_dir: Path, device: str, report: Report) -> Loaded:
         nf4_dir: where its NF4 weights are, or are saved to be loaded from the next time.
         device: where it runs.
         report: told of the progress.
+        shortcuts: on a CPU.
 
     Raises:
         ModelError: the source cannot be read, or the device has not enough memory.
@@ -81,9 +88,12 @@ def load(source: Path, nf4_dir: Path, device: str, report: Report) -> Loaded:
             "Check that it is a causal language model that transformers knows; "
             "`oci-lsp model remove` and another pull replace a damaged copy.",
         ) from error
-    attention.install(model)
     model.eval()
     model.requires_grad_(requires_grad=False)
+    attention.install(model)
+    if model.device.type == "cpu":
+        report("Laying the weights out for this CPU", 0.8)
+        cpu.prepare(model, nf4_dir, shortcuts)
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             f"The model at {source} has no chat template, so it cannot be talked to",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from oci_lsp.engine.process.generation import Sampling
+from oci_lsp.engine.process.top import top
 
 # The nucleus nearly always lies within so many tokens; sorting a whole vocabulary takes ten times
 # as long on a CPU. Where it does not, everything is sorted.
@@ -42,7 +43,9 @@ class Chooser:
             return int(self._draw(probabilities))
         normaliser = torch.logsumexp(scaled, dim=-1)
         count = min(_LIKELY, scaled.shape[-1])
-        values, tokens = scaled.topk(count)
+        values, tokens = top(scaled, count)
+        values, order = values.sort(descending=True)
+        tokens = tokens[order]
         probabilities = torch.exp(values - normaliser)
         if count < scaled.shape[-1] and float(probabilities.sum()) < top_p:
             values, tokens = scaled.sort(descending=True)

@@ -1,0 +1,114 @@
+"""The output layer: NF4 finds the likely tokens, the exact weights weigh them.
+
+A third of the bytes that a 1.5B reads for each token are its output matrix in bf16. An NF4 copy
+tells which tokens come into question at a quarter of that; the logits of those are then computed
+from the exact rows. What is left to NF4's error is the tail that is hardly ever drawn.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import linear
+
+from oci_lsp.engine.process.fourbit import (
+    BLOCK,
+    LANES,
+    PackedWeights,
+    crossing,
+    plain,
+    quantised,
+)
+from oci_lsp.engine.process.top import top
+
+log = logging.getLogger(__name__)
+
+# Tokens whose logits are exact. The likeliest one was among NF4's first 8 of 152,000 wherever it
+# was looked at (docs/performance.md); sampling wants the whole nucleus exact.
+LIKELY = 64
+_FILE = "output-layer.safetensors"
+
+
+class ShortlistHead(nn.Module):
+    """Stands for an output layer without bias on the CPU; logits come in float32.
+
+    Args:
+        weight: the exact matrix (vocabulary, features) in bf16; shared, not copied.
+        rough: the same in NF4, its outputs filled up to a multiple of `fourbit.LANES`.
+    """
+
+    def __init__(self, weight: torch.Tensor, rough: PackedWeights) -> None:
+        super().__init__()
+        self.weight = weight
+        self._rough = rough
+        self._many = crossing(rough.inputs, rough.product, lambda given: linear(given, weight))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits (..., vocabulary) of hidden states (..., features)."""
+        given = hidden.reshape(-1, hidden.shape[-1])
+        logits = self._exact(given) if given.shape[0] >= self._many else self._shortlist(given)
+        return logits.view(*hidden.shape[:-1], -1)
+
+    def _exact(self, given: torch.Tensor) -> torch.Tensor:
+        return linear(given, self.weight).float()
+
+    def _shortlist(self, given: torch.Tensor) -> torch.Tensor:
+        rough = self._rough.product(given)[:, : self.weight.shape[0]]
+        likely = top(rough, LIKELY).indices
+        exact = (self.weight[likely].float() @ given.float()[..., None])[..., 0]
+        return rough.float().scatter_(-1, likely, exact)
+
+
+def install(model: Any, folder: Path) -> bool:
+    """Let a model use it, where its output layer is of the kind; whether it does.
+
+    The NF4 copy is kept in `folder`, if that exists: making it takes seconds.
+    """
+    head: Any = model.get_output_embeddings()
+    if type(head) is not nn.Linear or getattr(head, "bias", None) is not None:
+        return False
+    if head.weight.dtype != torch.bfloat16 or head.in_features % BLOCK:
+        return False
+    weight = head.weight.detach()
+    rough = _kept(folder / _FILE, weight.shape)
+    if rough is None:
+        rough = _quantised(weight)
+        _keep(rough, folder / _FILE)
+    model.set_output_embeddings(ShortlistHead(weight, rough))
+    return True
+
+
+def _quantised(weight: torch.Tensor) -> PackedWeights:
+    vocabulary, features = weight.shape
+    if missing := -vocabulary % LANES:
+        weight = torch.cat([weight, weight.new_zeros((missing, features))])
+    return PackedWeights.of([plain(quantised(weight))])
+
+
+def _kept(file: Path, shape: torch.Size) -> PackedWeights | None:
+    try:
+        tensors = load_file(file)
+        rough = PackedWeights(tensors["weights"], tensors["scales"])
+    except (OSError, KeyError, SafetensorError):
+        return None
+    vocabulary, features = shape
+    return (
+        rough if (rough.outputs - vocabulary) in range(LANES) and rough.inputs == features else None
+    )
+
+
+def _keep(rough: PackedWeights, file: Path) -> None:
+    partial = file.with_name(f".{_FILE}.{os.getpid()}")
+    try:
+        save_file({"weights": rough.weights, "scales": rough.scales}, partial)
+        partial.rename(file)
+    except (OSError, SafetensorError) as error:
+        log.info("The output layer's NF4 copy is not kept: %s", error)
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What scripts/bench_engine.py is made of: its prompts, and the ways held side by side."""
