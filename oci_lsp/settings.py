@@ -41,6 +41,12 @@ class EngineSettings:
         "Environment variable that holds the key for `engine.url`", "OCI_LSP_API_KEY"
     )
     device: Literal["auto", "cuda", "cpu"] = _doc("Device of the local engine", "auto")
+    max_memory: float = _doc(
+        "Gigabytes by which the local engine chooses its model and what it keeps at hand; on a GPU "
+        "it takes no more; 0: a share that leaves room for other programs",
+        0.0,
+        low=0,
+    )
     idle_minutes: float = _doc(
         "Minutes without a request after which the local engine ends", 15.0, low=0.05
     )

@@ -32,6 +32,8 @@ from oci_lsp.engine import catalogue, lifecycle
 from oci_lsp.engine.catalogue import wheel_files
 
 WORKER = Path(__file__).parent / "engine_bench" / "worker.py"
+# Those that keep a prompt's prefix for the next attempt.
+KEEPING = ("ours", "ours, no speculation", "llama.cpp")
 WAYS = ("ours", "ours, no speculation", "ours, plain decoding", "plain generate")
 
 
@@ -76,25 +78,46 @@ class Worker:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory that it had resident."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return next(
-            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
+        """The most memory that it and what it started had resident."""
+        children = psutil.Process(self._process.pid).children()
+        return sum(
+            int(line.split()[1]) * 1024
+            for pid in [self._process.pid, *(child.pid for child in children)]
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("VmHWM")
         )
 
     def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
+        """End it, and what it started: it ends when there are no more requests."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            for child in psutil.Process(self._process.pid).children(recursive=True):
+                child.kill()
+            self._process.kill()
+            self._process.wait()
 
 
 def table(rows: list[dict[str, Any]], workers: list[Worker]) -> str:
     """The ways, side by side; the ratio is to `ours`, seconds per reply."""
-    lines = [
-        "| | s/reply, mean | median | ratio | first token, s | 2nd attempt's | prefilled | tokens "
-        "| tokens/s | accepted | loaded, s | peak GB |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    titles = (
+        "",
+        "s/reply, mean",
+        "median",
+        "ratio",
+        "ms/token, all in",
+        "first token, s",
+        "2nd attempt's",
+        "prefilled",
+        "tokens",
+        "tokens/s",
+        "accepted",
+        "loaded, s",
+        "peak GB",
+    )
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     ours = _mean(rows, "ours", 1, "seconds")
     for worker in workers:
         name = worker.name
@@ -103,11 +126,12 @@ def table(rows: list[dict[str, Any]], workers: list[Worker]) -> str:
         first = _mean(rows, name, 1, "first")
         drafted = _mean(rows, name, 1, "drafted")
         accepted = f"{_mean(rows, name, 1, 'accepted') / drafted:.0%}" if drafted else ""
-        again = _mean(rows, name, 2, "first")
+        again = f"{_mean(rows, name, 2, 'first'):.2f}" if name in KEEPING else ""
         lines.append(
             f"| {name} | {statistics.mean(seconds):.2f} | {statistics.median(seconds):.2f} "
-            f"| {statistics.mean(seconds) / ours:.2f} | {first:.2f} "
-            f"| {again:.2f} | {_mean(rows, name, 1, 'prefilled'):.0f} "
+            f"| {statistics.mean(seconds) / ours:.2f} "
+            f"| {1000 * statistics.mean(seconds) / tokens:.0f} | {first:.2f} "
+            f"| {again} | {_mean(rows, name, 1, 'prefilled'):.0f} "
             f"| {tokens:.0f} | {(tokens - 1) / (statistics.mean(seconds) - first):.1f} "
             f"| {accepted} | {worker.loaded:.1f} | {worker.peak_bytes / 1e9:.1f} |"
         )
@@ -165,7 +189,7 @@ def main() -> None:
             file.write(json.dumps(rows[-1]) + "\n")
             file.flush()
 
-        for request in prompts:
+        for number, request in enumerate(prompts):
             reply = ""
             for worker in workers:
                 row = {"task": request["task"], "way": worker.name, "attempt": 1}
@@ -173,13 +197,16 @@ def main() -> None:
                 reply = reply or answer["text"]
                 note(row, answer)
             for worker in workers:
+                if worker.name not in KEEPING:
+                    continue
                 row = {"task": request["task"], "way": worker.name, "attempt": 2}
                 # To the first token and a little more.
                 note(row, worker.ask(second(request, reply), n=1, max_tokens=8))
-            if options.candidates > 1 and workers[0].name == "ours":
+            ours = next((worker for worker in workers if worker.name == "ours"), None)
+            if ours is not None and options.candidates > 1 and number % 3 == 0:
                 for n in (1, options.candidates):
                     row = {"task": request["task"], "way": f"ours, n = {n}", "attempt": 1}
-                    note(row, workers[0].ask(request, n=n, max_tokens=options.max_tokens))
+                    note(row, ours.ask(request, n=n, max_tokens=options.max_tokens))
             print(
                 request["task"],
                 *(
@@ -191,7 +218,7 @@ def main() -> None:
             )
     print(f"\n{machine()}, {options.threads} threads, {options.model}\n")
     print(table(rows, workers))
-    if options.candidates > 1:
+    if options.candidates > 1 and "ours" in options.ways:
         one, several = (
             _mean(rows, f"ours, n = {n}", 1, "seconds") for n in (1, options.candidates)
         )

@@ -136,7 +136,7 @@ def plain_generate(model: str, rounds: int) -> None:
     from oci_lsp.engine.catalogue import resolve
     from oci_lsp.engine.devices import detect
 
-    folder = resolve(model, detect()).nf4_dir
+    folder = resolve(model, detect(EngineSettings())).nf4_dir
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     seconds, decode, tokens = [], [], 0

@@ -89,7 +89,7 @@ def _with_starter(settings: Settings) -> Settings:
     """`auto` takes what is local, however small; a demo shows the model that a user would get."""
     if settings.engine.url or settings.engine.model != "auto":
         return settings
-    device = devices.detect(settings.engine.device)
+    device = devices.detect(settings.engine)
     candidates = (catalogue.starter(device), catalogue.choose(device))
     best = max(candidates, key=lambda entry: entry.quality)
     return dataclasses.replace(

@@ -204,6 +204,15 @@ def starter(device: Device) -> Entry:
     return next(entry for entry in entries() if entry.name == name)
 
 
+def smaller(name: str) -> Entry | None:
+    """The best model of the catalogue that needs less memory than the one of that name."""
+    known = find(name)
+    if known is None:
+        return None
+    fitting = [entry for entry in entries() if entry.memory_bytes < known.memory_bytes]
+    return max(fitting, key=lambda entry: entry.quality, default=None)
+
+
 def entry_is_local(entry: Entry) -> bool:
     """Whether the entry can run without a download."""
     return local_source(entry.ref) is not None

@@ -7,18 +7,21 @@ import contextlib
 import dataclasses
 import ipaddress
 import json
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from oci_lsp.engine import retries
 from oci_lsp.engine.protocol import (
     Delta,
     Event,
     Health,
     Message,
     ProtocolError,
+    Queued,
     Request,
     Usage,
     chat_payload,
@@ -30,11 +33,21 @@ from oci_lsp.errors import EngineError
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Delta", "EngineClient", "Health", "Message", "Request", "Usage"]
+__all__ = ["Delta", "EngineClient", "Health", "Message", "Queued", "Request", "Usage"]
+
+_log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 # A remote server may queue a request for long; ours announces itself and is waited for.
 REMOTE_SILENCE_SECONDS = 300.0
+
+
+class _PassingError(EngineError):
+    """A failure after which another trial may succeed; `retry_after` is the server's header."""
+
+    def __init__(self, message: str, advice: str, retry_after: str | None = None) -> None:
+        super().__init__(message, advice)
+        self.retry_after = retry_after
 
 
 def public_address(url: str) -> str:
@@ -101,6 +114,8 @@ class EngineClient:
     def stream(self, request: Request) -> AsyncGenerator[Event]:
         """The candidates' text as it is generated, and the usage at the end.
 
+        Our own engine also tells the place in its queue.
+
         Every candidate ends with a delta that has a finish reason. Closing the iterator
         (`contextlib.aclosing`) or cancelling its task disconnects, which stops the engine.
 
@@ -111,6 +126,7 @@ class EngineClient:
 
     async def _stream(self, request: Request) -> AsyncGenerator[Event]:
         if self._ours is None:
+            # None again: the server cannot be asked just now, and is taken for a foreign one.
             self._ours = await self._knows_extensions()
         if self._ours or request.n == 1:
             if request.greedy_first and request.n == 1:
@@ -192,7 +208,30 @@ class EngineClient:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _one(self, request: Request, offset: int) -> AsyncGenerator[Event]:
-        """One request's events; indexes start at `offset`."""
+        """One request's events; indexes start at `offset`.
+
+        A remote server that cannot be reached, or is too busy, is asked again, as long as nothing
+        of the reply has come.
+        """
+        trial = 0
+        while True:
+            begun = False
+            try:
+                async with contextlib.aclosing(self._asked_once(request, offset)) as events:
+                    async for event in events:
+                        begun = True
+                        yield event
+            except _PassingError as error:
+                seconds = retries.pause(trial, error.retry_after)
+                if begun or self.socket or seconds is None:
+                    raise
+                _log.info("%s; asked again in %.1f s", error.message, seconds)
+            else:
+                return
+            await asyncio.sleep(seconds)
+            trial += 1
+
+    async def _asked_once(self, request: Request, offset: int) -> AsyncGenerator[Event]:
         import httpx
 
         payload = chat_payload(request, self.model, extensions=bool(self._ours))
@@ -203,7 +242,11 @@ class EngineClient:
                 "POST", f"{self._api}/chat/completions", json=payload
             ) as response:
                 if response.status_code != 200:
-                    raise self._refused(response.status_code, await response.aread())
+                    raise self._refused(
+                        response.status_code,
+                        await response.aread(),
+                        response.headers.get("retry-after"),
+                    )
                 async for line in response.aiter_lines():
                     if not line.startswith("data:"):
                         continue
@@ -284,10 +327,12 @@ class EngineClient:
         except ValueError:
             return None
 
-    async def _knows_extensions(self) -> bool:
-        """Whether the server behind the URL is one of ours; unreachable ones fail later."""
+    async def _knows_extensions(self) -> bool | None:
+        """Whether the server behind the URL is one of ours; None: it cannot be asked just now."""
         try:
             return "greedy_first" in (await self.health()).extensions
+        except _PassingError:
+            return None
         except EngineError:
             return False
 
@@ -324,7 +369,7 @@ class EngineClient:
                 f"The engine at {self.socket} is not running ({error})",
                 "The next request starts it again; `oci-lsp engine status` shows its log.",
             )
-        return EngineError(
+        return _PassingError(
             f"The engine at {self.base_url} cannot be reached ({error})",
             "Check the setting engine.url, and that the server is running.",
         )
@@ -336,9 +381,9 @@ class EngineClient:
             if self.socket
             else "See the server's own log, and try again."
         )
-        return EngineError(f"The engine at {self._where()} broke off: {why}", advice)
+        return _PassingError(f"The engine at {self._where()} broke off: {why}", advice)
 
-    def _refused(self, status: int, body: bytes) -> EngineError:
+    def _refused(self, status: int, body: bytes, retry_after: str | None = None) -> EngineError:
         """The error for an HTTP status other than 200."""
         text = body.decode("utf-8", "replace").strip()
         with contextlib.suppress(ValueError, AttributeError):
@@ -354,7 +399,10 @@ class EngineClient:
             404: "Check engine.url, and that engine.model is a model of that server.",
             429: "Too many requests or an exhausted quota: wait a while, then try again.",
         }.get(status, "The server has a fault of its own: see its log, and try again.")
-        return EngineError(f"The engine at {self._where()} answered {status}: {text}", advice)
+        message = f"The engine at {self._where()} answered {status}: {text}"
+        if status in retries.PASSING:
+            return _PassingError(message, advice, retry_after)
+        return EngineError(message, advice)
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from oci_lsp.errors import EngineError, ModelError
+from oci_lsp.settings import EngineSettings
 
 GIB = 1024**3
 # The user's other programs need their part of the memory too.
@@ -24,19 +26,35 @@ _NVIDIA_SMI = ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")
 
 @dataclass(frozen=True)
 class Device:
-    """A device for the engine; `memory_bytes` is all of its memory, `name` is for people."""
+    """A device for the engine.
+
+    `name` is for people, `memory_bytes` all of its memory, `limit_bytes` what the user allows of it
+    (0: the usual share).
+    """
 
     kind: Literal["cuda", "cpu"]
     name: str
     memory_bytes: int
+    limit_bytes: int = 0
 
     @property
     def usable_bytes(self) -> int:
         """What a model may take."""
-        return int(self.memory_bytes * (CUDA_SHARE if self.kind == "cuda" else CPU_SHARE))
+        share = int(self.memory_bytes * (CUDA_SHARE if self.kind == "cuda" else CPU_SHARE))
+        return min(self.limit_bytes, self.memory_bytes) if self.limit_bytes else share
 
 
-def detect(wanted: Literal["auto", "cuda", "cpu"] = "auto") -> Device:
+def detect(settings: EngineSettings) -> Device:
+    """The device that `engine.device` stands for here, with what `engine.maxMemory` leaves of it.
+
+    Raises:
+        EngineError: "cuda" is wanted and there is none, or torch was built without it.
+    """
+    limit = int(settings.max_memory * 1e9)
+    return dataclasses.replace(_detect(settings.device), limit_bytes=limit)
+
+
+def _detect(wanted: Literal["auto", "cuda", "cpu"]) -> Device:
     """The device that the setting `engine.device` stands for here.
 
     Raises:

@@ -29,27 +29,35 @@ def version() -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """One engine per user, model, device and version; windows with the same one share it.
+    """One engine per user, model, device, limit and version; windows with the same one share it.
 
-    `weights` tells apart models of one name (its slug); `folder` is the user's runtime folder.
+    `weights` tells apart models of one name (its slug); `memory` is the limit of `engine.maxMemory`
+    in bytes, 0: none; `folder` is the user's runtime folder.
     """
 
     model: str
     weights: str
     device: str
+    memory: int
     version: str
     folder: str
     log_folder: str
 
     @classmethod
-    def of(cls, model: str, weights: str, device: str) -> Identity:
+    def of(cls, model: str, weights: str, device: str, memory: int = 0) -> Identity:
         """The identity that this installation gives an engine.
 
         Raises:
             EngineError: the runtime folder's path is too long for a unix socket.
         """
         identity = cls(
-            model, weights, device, version(), str(paths.runtime_dir()), str(paths.state_dir())
+            model,
+            weights,
+            device,
+            memory,
+            version(),
+            str(paths.runtime_dir()),
+            str(paths.state_dir()),
         )
         if len(str(identity.socket).encode()) > SOCKET_PATH_BYTES:
             raise EngineError(
@@ -61,7 +69,7 @@ class Identity:
     @property
     def key(self) -> str:
         """A short name, unique to the identity."""
-        text = json.dumps([self.model, self.weights, self.device, self.version])
+        text = json.dumps([self.model, self.weights, self.device, self.memory, self.version])
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def _in_folder(self, suffix: str) -> Path:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,16 @@ from oci_lsp.engine.identity import Identity
 from oci_lsp.errors import EngineError, ModelError
 from oci_lsp.settings import EngineSettings
 
+_log = logging.getLogger(__name__)
+
 # The host part of a URL means nothing on a unix socket.
 _SOCKET_URL = "http://engine"
 _POLL_SECONDS = 0.1
 # From the start of the process to its socket; generous, for a busy machine.
 _SOCKET_SECONDS = 60.0
 _STOP_SECONDS = 6.0
+RETIRED_AFTER_SECONDS = 60.0
+"""Without use for so long, an engine of another version makes room for its successor."""
 _LOG_TAIL_LINES = 15
 # OpenMP's threads spin while they wait for each other, by default for milliseconds, and take the
 # cores from the tests that run beside the model. Milliseconds a token of the 1.5B on two cores with
@@ -61,10 +66,10 @@ async def connect(
     if settings.url:
         return await _remote(settings)
     devices.require_local()
-    device = await asyncio.to_thread(devices.detect, settings.device)
+    device = await asyncio.to_thread(devices.detect, settings)
     ref = await asyncio.to_thread(catalogue.resolve, settings.model, device)
     _require_memory(ref, device)
-    identity = Identity.of(ref.name, ref.slug, device.kind)
+    identity = Identity.of(ref.name, ref.slug, device.kind, device.limit_bytes)
     client = EngineClient(_SOCKET_URL, socket=identity.socket, model=ref.name)
     try:
         process = await _find_or_start(identity, ref, settings, report, consent)
@@ -100,11 +105,35 @@ async def _find_or_start(
     async with _lock(identity.start_lock):
         if await asyncio.to_thread(_alive, identity):
             return None
+        await _retire_predecessors(identity)
         report("Starting the engine", 0.0)
         _remove_traces(identity)
         process = _spawn(identity, source, ref.nf4_dir, settings.idle_minutes * 60)
         await _until_listening(identity, process)
         return process
+
+
+async def _retire_predecessors(identity: Identity) -> None:
+    """End engines of the same model and device that another version of oci-lsp has started.
+
+    They would hold their memory until their idle time is over. One that was of use a moment ago is
+    left alone: a job asks again after its tests have run.
+    """
+
+    def is_idle_predecessor(engine: EngineStatus) -> bool:
+        other, health = engine.identity, engine.health
+        same = (other.model, other.device) == (identity.model, identity.device)
+        return (
+            same
+            and other.version != identity.version
+            and health is not None
+            and health.status != "loading"
+            and health.idle_seconds >= RETIRED_AFTER_SECONDS
+        )
+
+    ended = await _stop([engine for engine in await status() if is_idle_predecessor(engine)])
+    if ended:
+        _log.info("Ended %d engine(s) of %s of another version", ended, identity.model)
 
 
 def _remove_traces(identity: Identity) -> None:
@@ -133,13 +162,18 @@ def _require_memory(ref: ModelRef, device: Device) -> None:
     Raises:
         ModelError: it needs more memory than there is.
     """
-    if ref.entry is None or ref.entry.memory_bytes <= device.memory_bytes:
+    most = min(device.memory_bytes, device.limit_bytes or device.memory_bytes)
+    if ref.entry is None or ref.entry.memory_bytes <= most:
         return
     fitting = [entry for entry in catalogue.entries() if entry.fits(device)]
     best = max(fitting, key=lambda entry: entry.quality, default=None)
     raise ModelError(
-        f"{ref.name} needs {ref.entry.memory_bytes / 1e9:.1f} GB, the {device.name} has "
-        f"{device.memory_bytes / 1e9:.1f} GB",
+        f"{ref.name} needs {ref.entry.memory_bytes / 1e9:.1f} GB, "
+        + (
+            f"engine.maxMemory allows {most / 1e9:.1f} GB"
+            if most < device.memory_bytes
+            else f"the {device.name} has {most / 1e9:.1f} GB"
+        ),
         f"{best.name} would fit." if best else "Set engine.url to a server that has the memory.",
     )
 
@@ -311,7 +345,10 @@ async def status() -> tuple[EngineStatus, ...]:
 
 async def stop(wanted: Callable[[Identity], bool] = lambda _identity: True) -> int:
     """End those engines of this user that are wanted; how many. Returns when they are gone."""
-    engines = [engine for engine in await status() if wanted(engine.identity)]
+    return await _stop([engine for engine in await status() if wanted(engine.identity)])
+
+
+async def _stop(engines: Sequence[EngineStatus]) -> int:
     for engine in engines:
         _signal(engine.pid, signal.SIGTERM)
     end = time.monotonic() + _STOP_SECONDS

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-EXTENSIONS = ("greedy_first", "prediction", "stop_after_code")
+EXTENSIONS = (
+    "greedy_first",
+    "include_queue",
+    "prediction",
+    "stop_after_code",
+    "stop_after_definition",
+)
 """Fields of a chat request that our engine understands beyond what every server does."""
 
 Message = Mapping[str, str]
@@ -24,12 +30,15 @@ class Request:
         temperature: 0 is greedy.
         top_p: nucleus of the sampled candidates.
         max_tokens: limit of each candidate.
-        seed: makes sampling repeatable; None: by chance.
+        seed: makes sampling repeatable, but for the rounding of bf16 products, whose width follows
+            the machine; None: by chance.
         stop: texts that end a candidate; they are not part of it.
         prediction: text that the reply is likely to repeat (the old function); speeds up decoding.
         greedy_first: candidate 0 is greedy whatever the temperature, the others are sampled.
         stop_after_code: a candidate ends when its first fenced code block has been closed, or when
             it goes round in circles (our own engine only; other servers go on).
+        stop_after_definition: name of a function; a candidate also ends where its definition does
+            (our own engine only). Empty: it goes on.
     """
 
     messages: Sequence[Message]
@@ -42,6 +51,7 @@ class Request:
     prediction: str | None = None
     greedy_first: bool = False
     stop_after_code: bool = True
+    stop_after_definition: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,21 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Queued:
+    """How many requests our engine serves before this one; 0: it is this one's turn.
+
+    Comes only where the request had to wait, and again whenever the number changes.
+    """
+
+    ahead: int
+
+
+@dataclass(frozen=True)
 class Health:
-    """State of our engine. `progress` runs from 0 to 1 while `status` is "loading"."""
+    """State of our engine. `progress` runs from 0 to 1 while `status` is "loading".
+
+    `idle_seconds`: since it was last of use.
+    """
 
     status: Literal["loading", "ready", "error"]
     progress: float
@@ -81,10 +104,11 @@ class Health:
     version: str
     pid: int
     queue: int = 0
+    idle_seconds: float = 0.0
     extensions: tuple[str, ...] = ()
 
 
-Event = Delta | Usage
+Event = Delta | Usage | Queued
 """What a reply's stream is made of."""
 
 
@@ -118,6 +142,7 @@ def chat_payload(request: Request, model: str, *, extensions: bool) -> dict[str,
     if extensions:
         # vLLM's name for usage in every chunk; ours puts it into each candidate's last one.
         payload["stream_options"]["continuous_usage_stats"] = True
+        payload["stream_options"]["include_queue"] = True
     if request.seed is not None:
         payload["seed"] = request.seed
     if request.stop:
@@ -126,13 +151,15 @@ def chat_payload(request: Request, model: str, *, extensions: bool) -> dict[str,
         payload["greedy_first"] = True
     if extensions and request.stop_after_code:
         payload["stop_after_code"] = True
+    if extensions and request.stop_after_definition:
+        payload["stop_after_definition"] = request.stop_after_definition
     if extensions and request.prediction:
         payload["prediction"] = {"type": "content", "content": request.prediction}
     return payload
 
 
 def parse_chunk(data: str) -> list[Event]:
-    """The deltas and the usage in one server-sent event's data.
+    """The deltas, the usage and the place in the queue in one server-sent event's data.
 
     Raises:
         ProtocolError: the server reports an error, or it is no chat chunk.
@@ -152,12 +179,14 @@ def parse_chunk(data: str) -> list[Event]:
                     int(details.get("cached_tokens") or 0),
                 )
             )
+        if queue := chunk.get("queue"):
+            events.append(Queued(int(queue["ahead"])))
         for choice in chunk.get("choices") or ():
             text = (choice.get("delta") or {}).get("content") or ""
             reason = choice.get("finish_reason")
             if text or reason is not None:
                 events.append(Delta(int(choice.get("index", 0)), text, reason))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ProtocolError(f"unexpected data {data[:80]!r}") from error
     return events
 
@@ -175,5 +204,6 @@ def parse_health(data: Any) -> Health | None:
         version=str(data.get("version", "")),
         pid=int(data.get("pid", 0)),
         queue=int(data.get("queue", 0)),
+        idle_seconds=float(data.get("idle_seconds", 0.0)),
         extensions=tuple(data.get("extensions", ())),
     )

@@ -8,9 +8,11 @@ one did goes back to the model, with the user's own words, and the next turn beg
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from oci_lsp.engine.client import Request
 from oci_lsp.errors import OciError, TestsError
@@ -139,7 +141,10 @@ class _Job:
         self.engine = await self.connected()
         for turn in range(1, self.limits.turns + 1):
             tried: list[tuple[Reply, Trial]] = []
-            async with aclosing(replies(self.engine, self.request(turn), self.observe)) as batch:
+            request = self.request(turn)
+
+            queued = functools.partial(self.queued, turn)
+            async with aclosing(replies(self.engine, request, self.observe, queued)) as batch:
                 async for reply in batch:
                     trial = await self.attempt(reply, turn)
                     if trial.verdict == "passed":
@@ -215,6 +220,7 @@ class _Job:
             max_tokens=max(1, min(limits.max_tokens, (limits.tokens - self.tokens) // count)),
             seed=limits.seed + turn,
             greedy_first=count > 1,
+            stop_after_definition=self.name,
             prediction=self.task.module.text[target.span.start : target.span.end]
             if isinstance(target, Function)
             else None,
@@ -259,6 +265,13 @@ class _Job:
         of = self.attempts_allowed()
         repeated = f"{counted(self.repeats, 'repeat')} not run" if self.repeats else ""
         return Stage("generating", min(len(self.attempts) + 1, of), of, turn, repeated)
+
+    def queued(self, turn: int, ahead: int) -> None:
+        """Show the place in the engine's queue."""
+        stage = self.generating(turn)
+        if ahead:
+            stage = replace(stage, detail=f"{counted(ahead, 'request')} before this one")
+        self.observe(stage)
 
     def limit(self) -> tuple[Limit, str] | None:
         """The limit that is reached, and in words."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from oci_lsp.engine.client import Delta, Request, Usage
+from oci_lsp.engine.client import Delta, Queued, Request, Usage
 from oci_lsp.source.functions import CommentBlock, Function, Module
 from oci_lsp.verify.verdict import Report, Run
 
@@ -27,7 +27,7 @@ class Engine(Protocol):
 
     model: str
 
-    def stream(self, request: Request) -> AsyncGenerator[Delta | Usage]: ...
+    def stream(self, request: Request) -> AsyncGenerator[Delta | Usage | Queued]: ...
 
 
 class Verifier(Protocol):

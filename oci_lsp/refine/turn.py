@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from oci_lsp.engine.client import Delta, Request, Usage
+from oci_lsp.engine.client import Delta, Queued, Request, Usage
 from oci_lsp.refine.task import Engine, Token
 
 
@@ -30,9 +30,14 @@ class Reply:
 
 
 async def replies(
-    engine: Engine, request: Request, observe: Callable[[Token], None]
+    engine: Engine,
+    request: Request,
+    observe: Callable[[Token], None],
+    queued: Callable[[int], None] = lambda ahead: None,
 ) -> AsyncGenerator[Reply]:
     """The candidates of one request in the order in which they end.
+
+    `queued` is told how many requests the engine serves before this one, 0 when its turn comes.
 
     The stream is read on while a candidate is being tested, so that the model never waits for
     the kernel. Closing this iterator closes the stream, and that stops the model.
@@ -49,6 +54,9 @@ async def replies(
         try:
             async with aclosing(engine.stream(request)) as events:
                 async for event in events:
+                    if isinstance(event, Queued):
+                        queued(event.ahead)
+                        continue
                     if isinstance(event, Usage):
                         prompt_tokens = event.prompt_tokens
                         continue

@@ -77,7 +77,7 @@ async def _stop(settings: Settings, given: Mapping[str, object]) -> int:
         device = settings.engine.device
     if "engine.model" in given:
         # Only `auto` asks for a device, and means what would be started now.
-        weights = catalogue.resolve(settings.engine.model, devices.detect()).slug
+        weights = catalogue.resolve(settings.engine.model, devices.detect(settings.engine)).slug
     count = await lifecycle.stop(
         lambda engine: weights in ("", engine.weights) and device in ("", engine.device)
     )
@@ -87,7 +87,7 @@ async def _stop(settings: Settings, given: Mapping[str, object]) -> int:
 
 
 def _list(settings: Settings) -> int:
-    device = devices.detect(settings.engine.device)
+    device = devices.detect(settings.engine)
     auto = catalogue.choose(device)
     named = catalogue.find(settings.engine.model)
     console = Console(highlight=False, soft_wrap=True)
@@ -125,7 +125,7 @@ def _marks(entry: Entry, auto: Entry, named: Entry | None) -> Iterator[str]:
 
 def _remove(name: str, settings: Settings) -> int:
     """Delete what oci-lsp itself keeps of a model: NF4 weights and downloads."""
-    ref = catalogue.resolve(name, devices.detect(settings.engine.device))
+    ref = catalogue.resolve(name, devices.detect(settings.engine))
     files = [file.path() for file in catalogue.wheel_files() if file.model == ref.name]
     found = [path for path in (ref.nf4_dir, *files) if path.exists()]
     if not found:

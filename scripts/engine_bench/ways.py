@@ -8,6 +8,11 @@ the reply closes, so all of them write as much.
 
 from __future__ import annotations
 
+import atexit
+import json
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +37,8 @@ def load(name: str, model: str, threads: int) -> Way:
     """
     if name == "llama.cpp":
         return _llama(model, threads)
+    if name == "transformers serve":
+        return _serve(model)
     import torch
 
     torch.set_num_threads(threads)
@@ -47,7 +54,7 @@ def _ours(folder: Path, *, lean: bool = True, shortlist: bool = True, **options:
     from oci_lsp.engine.process.generation import Counts, Generation, Sampling
 
     shortcuts = cpu.Shortcuts(lean_layers=lean, shortlist=shortlist)
-    loaded = models.load(folder, folder, "cpu", lambda _text, _done: None, shortcuts)
+    loaded = models.load(folder, folder, "cpu", lambda _text, _done: None, shortcuts=shortcuts)
     decoder = Decoder(
         loaded.model,
         loaded.tokenizer,
@@ -158,14 +165,11 @@ def _llama(file: str, threads: int) -> Way:
     def way(request: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         text, tokens, first = "", 0, 0.0
-        fence = 0
         for chunk in _chat(model, request):
             first = first or time.perf_counter() - start
             tokens += 1
             text += chunk
-            # The second line that is a fence closes the block.
-            fence = sum(line.strip().startswith("```") for line in text.split("\n"))
-            if fence == 2 and text.rstrip(" ").endswith("```"):
+            if _block_is_closed(text):
                 break
         return {
             "text": text,
@@ -187,3 +191,63 @@ def _chat(model: Any, request: dict[str, Any]) -> Iterator[str]:
     ):
         if content := chunk["choices"][0]["delta"].get("content"):
             yield content
+
+
+def _serve(model: str) -> Way:
+    """transformers' own server, in a process of its own, over HTTP."""
+    import httpx
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = str(Path(sys.executable).with_name("transformers"))
+    command = [program, "serve", model, "--device", "cpu", "--host", "127.0.0.1"]
+    server = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL)
+    atexit.register(server.kill)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600)
+
+    def way(request: dict[str, Any]) -> dict[str, Any]:
+        start = time.perf_counter()
+        body = {
+            "model": model,
+            "messages": request["messages"],
+            "max_tokens": request["max_tokens"],
+            "temperature": 0,
+            "stream": True,
+        }
+        text, tokens, first = "", 0, 0.0
+        with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            response.raise_for_status()
+            for line in response.iter_lines():
+                data = line.removeprefix("data:").strip()
+                if not data.startswith("{"):
+                    continue
+                for choice in json.loads(data).get("choices", ()):
+                    if content := choice["delta"].get("content"):
+                        first = first or time.perf_counter() - start
+                        tokens += 1
+                        text += content
+                if _block_is_closed(text):
+                    break
+        return {
+            "text": text,
+            "first": first,
+            "seconds": time.perf_counter() - start,
+            "tokens": tokens,
+        }
+
+    for _ in range(600):
+        try:
+            if client.get("/health").status_code == 200:
+                break
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    way({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
+    return way
+
+
+def _block_is_closed(text: str) -> bool:
+    """Whether the second line that is a fence has come."""
+    fences = sum(line.strip().startswith("```") for line in text.split("\n"))
+    return fences == 2 and text.rstrip(" ").endswith("```")

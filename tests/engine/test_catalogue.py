@@ -11,6 +11,7 @@ import pytest
 from oci_lsp.engine import catalogue, devices
 from oci_lsp.engine.devices import GIB, Device
 from oci_lsp.errors import EngineError, ModelError
+from oci_lsp.settings import EngineSettings
 
 CPU = Device("cpu", "CPU", 16 * GIB)
 GPU = Device("cuda", "GPU", 24 * GIB)
@@ -153,9 +154,9 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     devices.gpu.cache_clear()
     try:
-        assert devices.detect("auto").kind == "cpu"
+        assert devices.detect(EngineSettings(device="auto")).kind == "cpu"
         with pytest.raises(EngineError, match="no NVIDIA GPU"):
-            devices.detect("cuda")
+            devices.detect(EngineSettings(device="cuda"))
     finally:
         devices.gpu.cache_clear()
 
@@ -171,9 +172,9 @@ def test_the_gpu_is_found_by_its_tool(monkeypatch, tmp_path):
         gpu = devices.gpu()
         assert gpu == Device("cuda", "NVIDIA Test 4090", 24564 * 1024**2)
         if not devices.torch_has_cuda():
-            assert devices.detect("auto").kind == "cpu"
+            assert devices.detect(EngineSettings(device="auto")).kind == "cpu"
             with pytest.raises(EngineError, match="cannot use the NVIDIA Test 4090"):
-                devices.detect("cuda")
+                devices.detect(EngineSettings(device="cuda"))
     finally:
         devices.gpu.cache_clear()
 
@@ -188,3 +189,23 @@ def test_the_light_modules_stay_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_limit_on_the_memory():
+    whole = devices.detect(EngineSettings(device="cpu"))
+    limited = devices.detect(EngineSettings(device="cpu", max_memory=2.0))
+    assert whole.usable_bytes > limited.usable_bytes == 2_000_000_000
+    assert limited.memory_bytes == whole.memory_bytes
+    small = catalogue.find("qwen2.5-coder-0.5b")
+    large = catalogue.find("qwen2.5-coder-1.5b")
+    assert small is not None and large is not None
+    assert small.fits(limited)
+    assert not large.fits(limited)
+
+
+def test_the_next_smaller_model():
+    smaller = catalogue.smaller("qwen2.5-coder-1.5b")
+    assert smaller is not None
+    assert smaller.name == "qwen2.5-coder-0.5b"
+    assert catalogue.smaller("qwen2.5-coder-0.5b") is None
+    assert catalogue.smaller("my-own") is None

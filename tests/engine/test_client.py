@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from oci_lsp.engine import retries
 from oci_lsp.engine.client import Delta, EngineClient, Request, Usage
 from oci_lsp.errors import EngineError
 from tests.scripted_engine import Reply, ScriptedEngine
@@ -31,6 +32,7 @@ async def collect(client: EngineClient, **options):
             if isinstance(event, Usage):
                 usage.append(event)
                 continue
+            assert isinstance(event, Delta)
             texts[event.index] = texts.get(event.index, "") + event.text
             if event.finish_reason is not None:
                 assert event.index not in reasons
@@ -103,11 +105,59 @@ async def test_candidates_that_a_server_leaves_out_are_asked_for_singly():
         (503, "fault of its own"),
     ],
 )
-async def test_a_refusal_says_what_to_do(status, words):
-    with ScriptedEngine([Reply(status=status, message="the server's words")]) as engine:
+async def test_a_refusal_says_what_to_do(status, words, no_pauses):
+    with ScriptedEngine([Reply(status=status, message="the server's words")] * 4) as engine:
         error = await failure(client_of(engine))
     assert f"answered {status}: the server's words" in error.message
     assert words in error.advice
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(retries, "PAUSES", (0.01, 0.01, 0.01))
+
+
+@pytest.mark.parametrize(
+    "trouble", [Reply(status=503), Reply(status=429), Reply(("a b",), dies_after=0)]
+)
+async def test_what_passes_by_itself_is_tried_again(trouble, no_pauses):
+    with ScriptedEngine([trouble, trouble, "here it is"]) as engine:
+        texts, _, _ = await collect(client_of(engine))
+        assert texts == {0: "here it is"}
+        assert len(engine.requests) == 3
+
+
+async def test_after_some_trials_it_is_an_error(no_pauses):
+    with ScriptedEngine([Reply(status=503)] * 9) as engine:
+        assert "answered 503" in (await failure(client_of(engine))).message
+        assert len(engine.requests) == 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
+async def test_what_does_not_pass_is_tried_once(status, no_pauses):
+    with ScriptedEngine([Reply(status=status)] * 2) as engine:
+        await failure(client_of(engine))
+        assert len(engine.requests) == 1
+
+
+async def test_a_reply_that_has_begun_is_not_asked_for_again(no_pauses):
+    with ScriptedEngine([Reply(("one two three",), dies_after=1), "other"]) as engine:
+        assert "broke off" in (await failure(client_of(engine))).message
+        assert len(engine.requests) == 1
+
+
+async def test_our_own_engine_is_not_tried_again(tmp_path, no_pauses):
+    with ScriptedEngine([Reply(status=503)] * 2, socket=tmp_path / "s") as engine:
+        await failure(client_of(engine))
+        assert len(engine.requests) == 1
+
+
+def test_how_long_to_wait():
+    assert [retries.pause(trial, None, lambda: 0.5) for trial in range(4)] == [0.5, 1.0, 2.0, None]
+    assert retries.pause(0, "7") == 7
+    assert retries.pause(0, "3600") is None
+    assert retries.pause(0, "nan") is None
+    assert retries.pause(0, "Wed, 21 Oct 2026 07:28:00 GMT", lambda: 0.0) == 0.375
 
 
 async def test_the_key_is_sent():

@@ -145,6 +145,31 @@ async def test_a_change_of_version_is_another_engine(engines, tiny_model, monkey
     assert len({i.socket for i in [ours, *others]}) == 5
 
 
+async def test_another_version_retires_an_idle_engine_of_the_same_model(
+    engines, tiny_model, monkeypatch
+):
+    from oci_lsp.engine import identity
+
+    monkeypatch.setattr(lifecycle, "RETIRED_AFTER_SECONDS", 0.3)
+    async with await lifecycle.connect(settings(tiny_model)) as client:
+        old = (await client.health()).pid
+        monkeypatch.setattr(identity, "version", lambda: "another")
+        # At work: it is left to it, and both live.
+        request = Request(PROMPT, n=8, max_tokens=2000, temperature=1.0, stop_after_code=False)
+        async with contextlib.aclosing(client.stream(request)) as events:
+            await anext(events)
+            async with await lifecycle.connect(settings(tiny_model)) as other:
+                assert (await other.health()).pid != old
+            assert {engine.pid for engine in await lifecycle.status()} > {old}
+    # Idle: it makes room for the next.
+    monkeypatch.setattr(identity, "version", lambda: "a third")
+    await asyncio.sleep(2)
+    async with await lifecycle.connect(settings(tiny_model)) as third:
+        pid = (await third.health()).pid
+        assert [engine.pid for engine in await lifecycle.status()] == [pid]
+    await gone(old)
+
+
 async def test_a_runtime_folder_with_a_long_path(engines, tiny_model, monkeypatch):
     monkeypatch.setenv("OCI_LSP_RUNTIME_DIR", str(engines / ("long" * 30)))
     with pytest.raises(EngineError, match="too long") as caught:

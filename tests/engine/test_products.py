@@ -179,12 +179,13 @@ def test_a_kept_copy_of_another_model_is_made_anew(tmp_path):
     (tmp_path / "output-layer.safetensors").write_bytes(b"half")
     assert head._kept(tmp_path / "output-layer.safetensors", torch.Size([259, 64])) is None
     head._keep(
-        head._quantised(torch.randn(320, 64).bfloat16()), tmp_path / "output-layer.safetensors"
+        head.quantised_output(torch.randn(320, 64).bfloat16()),
+        tmp_path / "output-layer.safetensors",
     )
     assert head._kept(tmp_path / "output-layer.safetensors", torch.Size([259, 64])) is None
     assert head._kept(tmp_path / "output-layer.safetensors", torch.Size([300, 64])) is not None
     # A folder that is not there is no reason to fail.
-    head._keep(head._quantised(torch.randn(320, 64).bfloat16()), tmp_path / "gone" / "x")
+    head._keep(head.quantised_output(torch.randn(320, 64).bfloat16()), tmp_path / "gone" / "x")
 
 
 @pytest.mark.parametrize("vocabulary", [5, 64, 259, 6401, 64 * 100])

@@ -16,7 +16,7 @@ import torch
 import transformers
 import uvicorn
 
-from oci_lsp.engine.client import Delta, EngineClient, Request, Usage
+from oci_lsp.engine.client import Delta, EngineClient, Queued, Request, Usage
 from oci_lsp.engine.process import attention
 from oci_lsp.engine.process.model import Loaded
 from oci_lsp.engine.process.service import application
@@ -91,7 +91,7 @@ async def collect(client, **options):
     async for event in client.stream(Request(PROMPT, **options)):
         if isinstance(event, Delta):
             texts[event.index] = texts.get(event.index, "") + event.text
-        else:
+        elif isinstance(event, Usage):
             usage = event
     return texts, usage
 
@@ -220,10 +220,13 @@ async def test_a_disconnect_stops_the_generation(service):
 
 async def test_requests_are_served_in_turn_and_leave_the_queue(service):
     order = []
+    places: dict[str, list[int]] = {"first": [], "second": [], "third": []}
 
     async def ask(name, **options):
         async with service.client() as client:
-            await collect(client, **options)
+            async for event in client.stream(Request(PROMPT, **options)):
+                if isinstance(event, Queued):
+                    places[name].append(event.ahead)
             order.append(name)
 
     long = {"max_tokens": 600, "n": 4, "temperature": 1.0, "stop_after_code": False}
@@ -239,6 +242,7 @@ async def test_requests_are_served_in_turn_and_leave_the_queue(service):
     await service.until(lambda worker: worker.queue == 2)
     await asyncio.gather(first, third)
     assert order == ["first", "third"]
+    assert places == {"first": [], "second": [1], "third": [2, 1, 0]}
     assert service.worker.queue == 0
 
 
@@ -296,6 +300,25 @@ async def test_out_of_memory_is_an_error_and_no_crash(service, loaded, monkeypat
                 await collect(client, max_tokens=20)
         texts, _ = await collect(client, max_tokens=20)
         assert texts[0]
+
+
+async def test_out_of_memory_once_costs_the_kept_conversations_only(service, loaded, monkeypatch):
+    original, calls = loaded.model.forward, []
+
+    def forward(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(*args, **kwargs)
+
+    async with service.client() as client:
+        expected, _ = await collect(client, max_tokens=20)
+        with monkeypatch.context() as patch:
+            patch.setattr(loaded.model, "forward", forward)
+            texts, usage = await collect(client, max_tokens=20)
+    assert texts == expected
+    assert usage is not None
+    assert usage.cached_tokens == 0
 
 
 async def test_being_looked_at_is_no_use(service):

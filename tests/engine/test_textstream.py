@@ -94,3 +94,71 @@ def test_an_unfinished_character_at_the_end(tiny_model):
     tokens = tokenizer("a🎉")["input_ids"][:-1]
     assert "".join(detokenizer.add(token) for token in tokens) == "a"
     assert detokenizer.finish() == "\ufffd"
+
+
+FUNCTION = "def f(x):\n    if x:\n        return 1\n\n    return 2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        pytest.param(
+            f"# The bug: none.\n{FUNCTION}\nf(1)\n", f"# The bug: none.\n{FUNCTION}\n", id="call"
+        ),
+        pytest.param(
+            f"```python\n{FUNCTION}\nprint(f(1))\n```", f"```python\n{FUNCTION}\n", id="print"
+        ),
+        pytest.param(f"{FUNCTION}```\nIt was wrong.", FUNCTION, id="only the closing fence"),
+        pytest.param(f"{FUNCTION}\nThis function is right.", f"{FUNCTION}\n", id="prose"),
+        pytest.param(f"{FUNCTION}- because", FUNCTION, id="a list"),
+        pytest.param(
+            f"{FUNCTION}importantly, it", FUNCTION, id="a word that begins like one of Python's"
+        ),
+        pytest.param(
+            "    def f(x):\n        pass\n    x = 1\n",
+            "    def f(x):\n        pass\n",
+            id="method",
+        ),
+        pytest.param("async def f(x):\n    pass\nx", "async def f(x):\n    pass\n", id="async"),
+        pytest.param(f"{FUNCTION}\n\ndef helper():\n    pass\n", None, id="helper"),
+        pytest.param(f"def helper():\n    pass\n\nA = 1\n\n{FUNCTION}", None, id="before it"),
+        pytest.param(
+            f"{FUNCTION}\n# Done.\nimport re\n@cache\nclass A:\n    pass\n", None, id="code"
+        ),
+        pytest.param(
+            'def f(x):\n    """Text\n\nat the margin\n"""\n    return 1\n', None, id="text"
+        ),
+        pytest.param("def f(\n    x,\n):\n    return 1\n", None, id="long signature"),
+        pytest.param(f"```python\n{FUNCTION}```", None, id="fenced"),
+        pytest.param(
+            "class A:\n    def f(x):\n        pass\n\nclass B(A):\n    n = 3\n    def f(x): ...",
+            None,
+            id="in classes",
+        ),
+        pytest.param(
+            'def f(x):\n    if x == \'"""\':\n        """A\ntext\n"""\n    return 1\n',
+            None,
+            id="quotes",
+        ),
+        pytest.param("def fx():\n    pass\nfx()\n", None, id="another name"),
+        pytest.param(FUNCTION + "de", None, id="cut off"),
+    ],
+)
+def test_the_end_of_the_definition_ends_the_text(text, kept):
+    for pieces in ([text], list(text)):
+        watch = StopWatch(definition="f")
+        passed = ""
+        for piece in pieces:
+            passed += watch.add(piece)
+            if watch.stopped:
+                break
+        else:
+            passed += watch.finish()
+        assert passed == (text if kept is None else kept)
+        assert watch.stopped == (kept is not None)
+
+
+def test_the_fence_comes_through_with_a_definition():
+    watch = StopWatch(after_code=True, definition="f")
+    text = f"```python\n{FUNCTION}```"
+    assert "".join(watch.add(letter) for letter in text + "\nmore") == text

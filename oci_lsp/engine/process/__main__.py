@@ -88,9 +88,9 @@ def _serve(
 
         # Bars are for terminals; the log and the clients get our own reports.
         transformers_logging.disable_progress_bar()
-        return load_model(source, nf4, identity.device, report)
+        return load_model(source, nf4, identity.device, report, memory=identity.memory)
 
-    worker = Worker(load)
+    worker = Worker(load, identity.model)
     app = application(
         worker, model=identity.model, device=identity.device, version=identity.version
     )

@@ -31,7 +31,6 @@ class Reading:
 
     def __init__(self, lanes: Lanes, width: int, device: Any) -> None:
         self._lanes = lanes
-        self._width = width
         self._total = max(lanes.lengths) + width
         lanes.reserve(self._total)
         steps = torch.arange(width)
@@ -64,6 +63,10 @@ class Reading:
             window = None
         if width > _FEW:
             alone = self._total == width and window is None
+            if not alone and group > 1 and query.device.type == "cuda":
+                # With a mask, no quick kernel of torch's shares heads there.
+                keys, values = (part.repeat_interleave(group, dim=1) for part in (keys, values))
+                group = 1
             attended = scaled_dot_product_attention(
                 query,
                 keys,
@@ -141,3 +144,8 @@ def install(model: Any) -> None:
         )
     AttentionInterface.register(NAME, lanes_attention)
     model.set_attn_implementation(NAME)
+    if model.config._attn_implementation != NAME:
+        raise ModelError(
+            f"{type(model).__name__} cannot be given this engine's attention",
+            "Take another model: `oci-lsp model list` shows those that work.",
+        )

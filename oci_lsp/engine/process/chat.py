@@ -35,9 +35,11 @@ class ChatRequest:
     stop: Sequence[str]
     prediction: str
     stop_after_code: bool
+    stop_after_definition: str
     stream: bool
     include_usage: bool
     continuous_usage: bool
+    include_queue: bool
 
 
 def parse(body: Any, model: str) -> ChatRequest:
@@ -77,9 +79,11 @@ def parse(body: Any, model: str) -> ChatRequest:
         stop=_stops(body.get("stop")),
         prediction=_prediction(body.get("prediction")),
         stop_after_code=_flag(body, "stop_after_code"),
+        stop_after_definition=_definition(body.get("stop_after_definition")),
         stream=_flag(body, "stream"),
         include_usage=bool(options.get("include_usage")),
         continuous_usage=bool(options.get("continuous_usage_stats")),
+        include_queue=bool(options.get("include_queue")),
     )
 
 
@@ -153,6 +157,16 @@ def _stops(value: Any) -> tuple[str, ...]:
     return tuple(stops)
 
 
+def _definition(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not (value == "" or value.isidentifier()):
+        raise RequestError(
+            "stop_after_definition must be a function's name", "stop_after_definition"
+        )
+    return value
+
+
 def _prediction(value: Any) -> str:
     if value is None:
         return ""
@@ -195,6 +209,15 @@ class Reply:
             "object": "chat.completion.chunk",
             "choices": [],
             "usage": usage(counts),
+        }
+
+    def queue_chunk(self, ahead: int) -> dict[str, Any]:
+        """The chunk that tells a client, which wants to know, how many requests are before its."""
+        return {
+            **self._common,
+            "object": "chat.completion.chunk",
+            "choices": [],
+            "queue": {"ahead": ahead},
         }
 
     def gather(self, index: int, text: str, reason: str | None) -> None:

@@ -30,11 +30,16 @@ class Shortcuts:
 ALL = Shortcuts()
 
 
-def prepare(model: Any, folder: Path, shortcuts: Shortcuts = ALL) -> None:
+def prepare(model: Any, folder: Path, memory: int = 0, shortcuts: Shortcuts = ALL) -> None:
     """Let a model's products be computed in the quickest way that this CPU has.
 
-    What takes long to make is kept in `folder`, if that exists.
+    What takes long to make is kept in `folder`, if that exists. `memory`: bytes that all of it may
+    take, 0: no limit.
     """
+    spare = _spare_bytes()
+    if memory:
+        # Packing doubles the weights; the rest is for conversations.
+        spare = min(spare, memory // 2 - 2 * model.get_memory_footprint())
     if fourbit.is_available():
         layers = lean.install(model) if shortcuts.lean_layers else 0
         others = fourbit.install(model)
@@ -42,7 +47,7 @@ def prepare(model: Any, folder: Path, shortcuts: Shortcuts = ALL) -> None:
         products = [
             module for module in model.modules() if isinstance(module, fourbit.PackedLinear)
         ]
-        many = fourbit.calibrate(products, _spare_bytes()) if products else 0
+        many = fourbit.calibrate(products, spare) if products else 0
         log.info(
             "%d lean layers, %d other products, %s output layer; dense from %d rows",
             layers,
@@ -54,7 +59,7 @@ def prepare(model: Any, folder: Path, shortcuts: Shortcuts = ALL) -> None:
     # Dequantising for each token takes longer than reading dense weights.
     dtype = torch.bfloat16 if _multiplies_bf16() else torch.float32
     size = sum(module.in_features * module.out_features for module in _quantised(model))
-    if size * dtype.itemsize <= _spare_bytes():
+    if size * dtype.itemsize <= spare:
         fourbit.make_dense(model, dtype)
         log.info("No AVX512-BF16: the weights are held dense, as %s", dtype)
 

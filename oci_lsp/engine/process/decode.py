@@ -81,8 +81,8 @@ class Decoder:
         self.context = context
         self._stop_tokens = stop_tokens
         self._speculate = speculate
-        self._layers: int = model.config.get_text_config(decoder=True).num_hidden_layers
-        self._prefix = PrefixCache(self._layers, cache_bytes)
+        self.layers: int = model.config.get_text_config(decoder=True).num_hidden_layers
+        self._prefix = PrefixCache(self.layers, cache_bytes)
         on_cpu = model.device.type == "cpu"
         self._threads = Threads(torch.get_num_threads() if on_cpu else 1, torch.set_num_threads)
         self._pace: Pace | None = None
@@ -118,12 +118,12 @@ class Decoder:
             self._prefix.keep(prompt, lanes)
             lanes = lanes.select([0] * len(rows))
         logits = logits.expand(len(rows), -1, -1)
+        likeliest = logits.argmax(dim=-1).tolist()
         try:
             while True:
                 staying = []
-                for lane, likeliest in enumerate(logits.argmax(dim=-1).tolist()):
-                    row = rows[lane]
-                    for piece in self._take(row, logits[lane], likeliest, limit, counts):
+                for lane, row in enumerate(rows):
+                    for piece in self._take(row, logits[lane], likeliest[lane], limit, counts):
                         lanes.lengths[lane] = row.base
                         if piece.text or piece.finish_reason is not None:
                             yield piece
@@ -140,7 +140,7 @@ class Decoder:
                         break
                     lanes = lanes.select(staying)
                 _check(cancelled)
-                logits = self._step(rows, lanes)
+                logits, likeliest = self._step(rows, lanes, limit)
         finally:
             counts.decode_seconds = time.perf_counter() - start
             if len(rows) == 1:
@@ -158,7 +158,11 @@ class Decoder:
                 index,
                 Chooser(sampling),
                 Detokenizer(self.tokenizer),
-                StopWatch(generation.stop, after_code=generation.after_code),
+                StopWatch(
+                    generation.stop,
+                    after_code=generation.after_code,
+                    definition=generation.definition,
+                ),
                 cut_circles=generation.after_code,
                 follower=Follower(corpus) if corpus else None,
                 base=len(generation.prompt) - 1,
@@ -186,17 +190,24 @@ class Decoder:
             raise
         return lanes, logits
 
-    def _step(self, rows: Sequence[_Row], lanes: Lanes) -> torch.Tensor:
-        """Read each row's last token and what is drafted behind it; logits of all of them."""
+    def _step(
+        self, rows: Sequence[_Row], lanes: Lanes, limit: int
+    ) -> tuple[torch.Tensor, list[list[int]]]:
+        """Read each row's last token and what is drafted behind it.
+
+        The logits (rows, width, vocabulary) of all of them, and the likeliest tokens.
+        """
+        # No token is read that could not be said: not every model has positions beyond its context.
+        most = min(WIDEST, limit - max(len(row.tokens) for row in rows) + 1)
         for row in rows:
-            row.draft = row.follower.draft(WIDEST - 1) if row.follower else []
+            row.draft = row.follower.draft(most - 1) if row.follower else []
         width = 1
         if self._pace is not None:
             chances = [
                 [self._acceptance[row.chooser.greedy].chance(clue) for _, clue in row.draft]
                 for row in rows
             ]
-            width = self._pace.width(chances, WIDEST)
+            width = self._pace.width(chances, most)
         tokens = []
         for lane, row in enumerate(rows):
             del row.draft[width - 1 :]
@@ -207,11 +218,13 @@ class Decoder:
             tokens.append([row.tokens[-1], *drafted, *filling])
         began = time.perf_counter()
         logits = self._forward(tokens, lanes)
+        # Work on a GPU is done only when its result is here.
+        likeliest: list[list[int]] = logits.argmax(dim=-1).tolist()
         seconds = time.perf_counter() - began
         self._threads.step(len(rows) * width, seconds)
         if self._pace is not None:
             self._pace.note(len(rows) * width, seconds)
-        return logits
+        return logits, likeliest
 
     def _take(
         self,
@@ -223,11 +236,12 @@ class Decoder:
     ) -> Iterator[Piece]:
         """What a row says by the logits (width, vocabulary) of a step, as far as its draft holds.
 
-        Each token is chosen as if it came alone, so that its distribution, and with a seed the
-        very token, is the same with and without a draft. `row.base` counts what its lane then
-        holds.
+        Each token is chosen as if it came alone, so its distribution is the same with and without
+        a draft, and with a seed the token too, but for the rounding of wider products. `row.base`
+        counts what its lane then holds.
         """
         greedy = row.chooser.greedy
+        counts.drafted_tokens += len(row.draft)
         for place in range(len(row.draft) + 1):
             token = likeliest[place] if greedy else row.chooser.choose(logits[place])
             row.base += 1
@@ -238,7 +252,6 @@ class Decoder:
                 drafted, clue = row.draft[place]
                 goes_on = token == drafted
                 self._acceptance[greedy].note(clue, taken=goes_on)
-                counts.drafted_tokens += 1
                 counts.accepted_tokens += goes_on
             yield piece
             if not goes_on or piece.finish_reason is not None:
@@ -282,7 +295,7 @@ class Decoder:
     @torch.inference_mode()
     def warm_up(self) -> None:
         """Run at every width of decoding: the first calls are slow, the others tell their cost."""
-        lanes = Lanes(self._layers)
+        lanes = Lanes(self.layers)
         token = next(iter(self._stop_tokens), 0)
         lanes.reserve(_MEASURED_AT + max(WIDTHS))
         # The first pass lays things out that the others find.

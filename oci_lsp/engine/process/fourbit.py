@@ -51,15 +51,22 @@ class PackedWeights:
     Args:
         weights: `pack`ed, uint8, (outputs, inputs / 2).
         scales: bf16, (inputs / BLOCK, outputs).
+
+    Raises:
+        ValueError: they do not belong together.
     """
 
     def __init__(self, weights: torch.Tensor, scales: torch.Tensor) -> None:
-        self.weights = weights
+        if scales.dtype != torch.bfloat16 or not scales.is_contiguous():
+            raise ValueError("the kernel reads scales in bf16, one after the other")
+        if scales.shape != (2 * weights.shape[1] // BLOCK, weights.shape[0]):
+            raise ValueError(f"scales of shape {tuple(scales.shape)} do not belong to the weights")
+        self.weights = weights.contiguous()
         self.scales = scales
         self.outputs, self.inputs = weights.shape[0], 2 * weights.shape[1]
         self._pointers = (
-            ctypes.c_void_p(weights.data_ptr()),
-            ctypes.c_void_p(scales.data_ptr()),
+            ctypes.c_void_p(self.weights.data_ptr()),
+            ctypes.c_void_p(self.scales.data_ptr()),
         )
         self._sizes = (ctypes.c_int64(self.outputs), ctypes.c_int64(self.inputs))
 
@@ -132,12 +139,12 @@ class PackedLinear(nn.Module):
             self._plain = []
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The product of (..., inputs) in bf16, (..., outputs)."""
-        given = x.reshape(-1, self.inputs)
+        """The product of (..., inputs) as (..., outputs), computed in bf16."""
+        given = x.reshape(-1, self.inputs).to(torch.bfloat16)
         product = self.dense(given) if given.shape[0] >= self.many else self.fused(given)
         if self.bias is not None:
             product += self.bias
-        return product.view(*x.shape[:-1], self.outputs)
+        return product.view(*x.shape[:-1], self.outputs).to(x.dtype)
 
     def fused(self, given: torch.Tensor) -> torch.Tensor:
         """The product of a few rows (rows, inputs), straight from 4 bits."""
@@ -243,7 +250,8 @@ def make_dense(model: nn.Module, dtype: torch.dtype) -> None:
             dense.bias = nn.Parameter(layer.bias.detach().to(dtype), requires_grad=False)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, dense)
-    model.to(dtype)
+    # Not the model's own `to`: transformers refuses it for what was loaded in 4 bits.
+    nn.Module.to(model, dtype)
 
 
 @functools.cache

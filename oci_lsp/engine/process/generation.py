@@ -30,6 +30,7 @@ class Generation:
         stop: texts that end a candidate.
         after_code: a candidate also ends when its first fenced code block has been closed, or when
             it goes round in circles (finish reason "length").
+        definition: name of a function whose definition's end also ends a candidate; empty: none.
         prediction: tokens that the reply is likely to repeat.
     """
 
@@ -38,6 +39,7 @@ class Generation:
     max_tokens: int
     stop: Sequence[str] = ()
     after_code: bool = False
+    definition: str = ""
     prediction: Sequence[int] = ()
 
 

@@ -42,13 +42,16 @@ class ShortlistHead(nn.Module):
     Args:
         weight: the exact matrix (vocabulary, features) in bf16; shared, not copied.
         rough: the same in NF4, its outputs filled up to a multiple of `fourbit.LANES`.
+        many: rows from which the exact product of all tokens is quicker; None: it is measured.
     """
 
-    def __init__(self, weight: torch.Tensor, rough: PackedWeights) -> None:
+    def __init__(self, weight: torch.Tensor, rough: PackedWeights, many: int | None = None) -> None:
         super().__init__()
         self.weight = weight
         self._rough = rough
-        self._many = crossing(rough.inputs, rough.product, lambda given: linear(given, weight))
+        self._many = many or crossing(
+            rough.inputs, rough.product, lambda given: linear(given, weight)
+        )
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (..., vocabulary) of hidden states (..., features)."""
@@ -79,13 +82,14 @@ def install(model: Any, folder: Path) -> bool:
     weight = head.weight.detach()
     rough = _kept(folder / _FILE, weight.shape)
     if rough is None:
-        rough = _quantised(weight)
+        rough = quantised_output(weight)
         _keep(rough, folder / _FILE)
     model.set_output_embeddings(ShortlistHead(weight, rough))
     return True
 
 
-def _quantised(weight: torch.Tensor) -> PackedWeights:
+def quantised_output(weight: torch.Tensor) -> PackedWeights:
+    """An output matrix (vocabulary, features) in NF4, filled up with zeros."""
     vocabulary, features = weight.shape
     if missing := -vocabulary % LANES:
         weight = torch.cat([weight, weight.new_zeros((missing, features))])
@@ -96,7 +100,7 @@ def _kept(file: Path, shape: torch.Size) -> PackedWeights | None:
     try:
         tensors = load_file(file)
         rough = PackedWeights(tensors["weights"], tensors["scales"])
-    except (OSError, KeyError, SafetensorError):
+    except (OSError, KeyError, ValueError, SafetensorError):
         return None
     vocabulary, features = shape
     return (
@@ -108,6 +112,8 @@ def _keep(rough: PackedWeights, file: Path) -> None:
     partial = file.with_name(f".{_FILE}.{os.getpid()}")
     try:
         save_file({"weights": rough.weights, "scales": rough.scales}, partial)
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
         partial.rename(file)
     except (OSError, SafetensorError) as error:
         log.info("The output layer's NF4 copy is not kept: %s", error)

@@ -77,11 +77,7 @@ class Lanes:
         chosen.reserve(held)
         for layer, pair in enumerate(self._buffers):
             if pair is not None:
-                index = torch.tensor(lanes, device=pair[0].device)
-                keys, values = (
-                    _grown(old[:, :, :held].index_select(0, index), held, chosen._capacity)
-                    for old in pair
-                )
+                keys, values = (_chosen(old, lanes, held, chosen._capacity) for old in pair)
                 chosen._buffers[layer] = keys, values
         return chosen
 
@@ -92,6 +88,15 @@ class Lanes:
             return self.select([0])
         finally:
             self.lengths = held
+
+
+def _chosen(buffer: torch.Tensor, lanes: Sequence[int], held: int, capacity: int) -> torch.Tensor:
+    """A buffer of that capacity with the first `held` tokens of some lanes of another."""
+    _, heads, _, size = buffer.shape
+    chosen = buffer.new_zeros((len(lanes), heads, capacity, size))
+    for place, lane in enumerate(lanes):
+        chosen[place, :, :held] = buffer[lane, :, :held]
+    return chosen
 
 
 def _grown(buffer: torch.Tensor, held: int, capacity: int) -> torch.Tensor:
@@ -156,6 +161,8 @@ class PrefixCache:
         if self.limit == 0 or lanes.lengths != [len(tokens)] or not tokens:
             return
         kept = list(tokens)
+        if any(entry.tokens[: len(kept)] == kept for entry in self._entries):
+            return
         # What it begins with is not kept a second time.
         self._entries = [
             entry for entry in self._entries if entry.tokens != kept[: len(entry.tokens)]

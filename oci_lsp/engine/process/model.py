@@ -26,6 +26,9 @@ Report = Callable[[str, float], None]
 # Ends of a turn in the chat formats of the catalogue; not every configuration names its own.
 _TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|EOT|>", "<|eot_id|>", "<end_of_turn>", "</s>")
 _DEFAULT_CONTEXT = 4096
+# Some twenty conversations of a 1.5B, or three of a 7B.
+_CACHE_BYTES = 1 << 30
+_CACHE_SHARE = 8
 # bitsandbytes lays weights out for AVX-512 in blocks of this many rows and columns; matrices that
 # do not divide into them stay in bf16 everywhere, so that saved weights run on any device.
 _ROWS, _COLUMNS = 32, 64
@@ -33,12 +36,16 @@ _ROWS, _COLUMNS = 32, 64
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to generate; `context` in tokens."""
+    """A model ready to generate; `context` in tokens.
+
+    `cache_bytes`: what keys and values of earlier conversations may take.
+    """
 
     model: Any
     tokenizer: Any
     stop_tokens: frozenset[int]
     context: int
+    cache_bytes: int = 1 << 30
 
 
 def load(
@@ -46,6 +53,8 @@ def load(
     nf4_dir: Path,
     device: str,
     report: Report,
+    *,
+    memory: int = 0,
     shortcuts: cpu.Shortcuts = cpu.ALL,
 ) -> Loaded:
     """Load a model onto a device ("cuda" or "cpu").
@@ -55,22 +64,26 @@ def load(
         nf4_dir: where its NF4 weights are, or are saved to be loaded from the next time.
         device: where it runs.
         report: told of the progress.
-        shortcuts: on a CPU.
+        memory: bytes that all of it may take; 0: no limit.
+        shortcuts: what is done in another way than transformers does, on a CPU.
 
     Raises:
         ModelError: the source cannot be read, or the device has not enough memory.
     """
+    if memory and device == "cuda":
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, memory / total))
     try:
         if nf4_is_whole(nf4_dir):
             report("Loading the 4-bit weights", 0.1)
-            model, tokenizer = _from_folder(nf4_dir, device, quantise=False)
+            model, tokenizer = from_folder(nf4_dir, device, quantise=False)
         elif source.is_file():
             model, tokenizer = _from_gguf(source, device, report)
             _save(model, tokenizer, nf4_dir, source, report)
         else:
             prepared = _is_quantised(source)
             report("Loading" if prepared else "Quantising the weights to 4 bits (once)", 0.1)
-            model, tokenizer = _from_folder(source, device, quantise=not prepared)
+            model, tokenizer = from_folder(source, device, quantise=not prepared)
             if not prepared:
                 _save(model, tokenizer, nf4_dir, source, report)
     except ModelError:
@@ -93,7 +106,7 @@ def load(
     attention.install(model)
     if model.device.type == "cpu":
         report("Laying the weights out for this CPU", 0.8)
-        cpu.prepare(model, nf4_dir, shortcuts)
+        cpu.prepare(model, nf4_dir, memory, shortcuts)
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             f"The model at {source} has no chat template, so it cannot be talked to",
@@ -101,7 +114,13 @@ def load(
         )
     config = model.config.get_text_config(decoder=True)
     context = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
-    return Loaded(model, tokenizer, _stop_tokens(model, tokenizer), int(context))
+    return Loaded(
+        model,
+        tokenizer,
+        stop_tokens(model, tokenizer),
+        int(context),
+        min(_CACHE_BYTES, memory // _CACHE_SHARE) if memory else _CACHE_BYTES,
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -112,7 +131,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def _from_folder(folder: Path, device: str, *, quantise: bool) -> tuple[Any, Any]:
+def from_folder(folder: Path, device: str, *, quantise: bool) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder as transformers loads them, quantised to NF4 if asked to."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     options: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": {"": device}}
     if quantise:
@@ -214,6 +234,8 @@ def _save(model: Any, tokenizer: Any, nf4_dir: Path, source: Path, report: Repor
             for name in getattr(model, "_tied_weights_keys", None) or ():
                 state.pop(name, None)
         save_file(state, partial / "model.safetensors", metadata={"format": "pt"})
+        # A configuration that came out of a GGUF file names no class; other tools want one.
+        model.config.architectures = [type(model).__name__]
         model.config.save_pretrained(partial)
         if model.generation_config is not None:
             model.generation_config.save_pretrained(partial)
@@ -245,7 +267,7 @@ def _is_quantised(folder: Path) -> bool:
     return getattr(config, "quantization_config", None) is not None
 
 
-def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+def stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every token that ends a turn."""
     found: set[int] = set()
     for config in (model.config, getattr(model, "generation_config", None), tokenizer):

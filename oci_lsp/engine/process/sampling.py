@@ -15,7 +15,7 @@ _LIKELY = 256
 class Chooser:
     """Draws tokens for one row, with a random stream of its own.
 
-    A row's tokens depend on its own seed alone, not on which other rows are in the batch.
+    Its draws depend on its own seed alone, not on which other rows are in the batch.
     """
 
     def __init__(self, sampling: Sampling) -> None:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from oci_lsp.engine.process import chat
 from oci_lsp.engine.process.generation import Piece
-from oci_lsp.engine.process.worker import Event, Failed, Finished, Job, Worker
+from oci_lsp.engine.process.worker import Event, Failed, Finished, Job, Waiting, Worker
 from oci_lsp.engine.protocol import EXTENSIONS
 
 # Far above any prompt that fits a model; keeps a stray upload from filling the memory.
@@ -67,6 +67,13 @@ class ChatEndpoint:
         reply = chat.Reply(self._model)
         started = False
         async for event in events:
+            if isinstance(event, Waiting):
+                if job.request.stream and job.request.include_queue:
+                    if not started:
+                        started = True
+                        await _start_stream(send)
+                    await _send_event(send, reply.queue_chunk(event.ahead))
+                continue
             if isinstance(event, Failed) and not started:
                 # Nothing was sent yet, so the status can still tell.
                 await _refuse(scope, receive, send, event.status, event.message, event.param)
@@ -182,6 +189,7 @@ def application(worker: Worker, *, model: str, device: str, version: str) -> Sta
                 "version": version,
                 "pid": os.getpid(),
                 "queue": worker.queue,
+                "idle_seconds": worker.idle_seconds,
                 "extensions": list(EXTENSIONS),
             }
         )

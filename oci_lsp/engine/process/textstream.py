@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from oci_lsp.engine.process.definition import DefinitionWatch
+
 _REPLACEMENT = "�"
 _OPENING = re.compile(r" {0,3}(`{3,}|~{3,})[^`\n]*")
 
@@ -51,13 +53,21 @@ class Detokenizer:
 
 
 class StopWatch:
-    """Passes text on until a stop text appears, or the first fenced code block has been closed.
+    """Passes text on until a stop text appears, or the code that was asked for has ended.
 
     A stop text is not passed on; the fence that closes a block is. Text that may turn out to be
     the beginning of a stop text is held back.
+
+    Args:
+        stops: the stop texts.
+        after_code: stop where the first fenced code block closes.
+        definition: name of a function whose definition's end stops the text too; empty: none.
     """
 
-    def __init__(self, stops: Sequence[str] = (), *, after_code: bool = False) -> None:
+    def __init__(
+        self, stops: Sequence[str] = (), *, after_code: bool = False, definition: str = ""
+    ) -> None:
+        self._definition = DefinitionWatch(definition)
         self._stops = tuple(stop for stop in stops if stop)
         self._after_code = after_code
         self._held = ""
@@ -82,12 +92,17 @@ class StopWatch:
         if (end := self._code_end(text)) is not None:
             self.stopped = True
             text = text[:end]
+        text = self._definition.add(text)
+        if self._definition.stopped:
+            self.stopped = True
+        elif self.stopped:
+            text += self._definition.finish()
         return text
 
     def finish(self) -> str:
         """The text held back when the tokens ended without a stop."""
         text, self._held = self._held, ""
-        return text
+        return self._definition.add(text) + self._definition.finish()
 
     def _beginning_of_a_stop(self, text: str) -> int:
         longest = max((len(stop) for stop in self._stops), default=1) - 1

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from oci_lsp.engine import catalogue
 from oci_lsp.engine.process.chat import ChatRequest, RequestError
 from oci_lsp.engine.process.generation import (
     CancelledGenerationError,
@@ -47,7 +48,14 @@ class Finished:
     counts: Counts
 
 
-Event = Piece | Failed | Finished
+@dataclass(frozen=True)
+class Waiting:
+    """A request waits for so many others; 0: its turn has come."""
+
+    ahead: int
+
+
+Event = Piece | Failed | Finished | Waiting
 
 
 @dataclass(eq=False)
@@ -59,6 +67,8 @@ class Job:
     events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     cancelled: threading.Event = field(default_factory=threading.Event)
     counts: Counts = field(default_factory=Counts)
+    # How many are before it, as it was last told.
+    place: int = 0
 
     def put(self, event: Event) -> None:
         """Hand an event over to the loop (from the worker's thread)."""
@@ -68,10 +78,16 @@ class Job:
 
 
 class Worker:
-    """Owns the model and the queue of requests; all methods may be called from any thread."""
+    """Owns the model and the queue of requests; all methods may be called from any thread.
 
-    def __init__(self, load: Load) -> None:
+    Args:
+        load: loads the model, in the worker's thread.
+        model: its name, for messages.
+    """
+
+    def __init__(self, load: Load, model: str = "") -> None:
         self._load = load
+        self._model = model
         self._decoder: Decoder | None = None
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -101,6 +117,7 @@ class Worker:
         """Put a request at the end of the queue."""
         with self._change:
             self._waiting.append(job)
+            self._tell_places()
             self._change.notify()
         self.touch()
 
@@ -110,7 +127,15 @@ class Worker:
         with self._change:
             if job in self._waiting:
                 self._waiting.remove(job)
+                self._tell_places()
         self.touch()
+
+    def _tell_places(self) -> None:
+        """Tell those that wait how many are before them, where that has changed."""
+        for place, job in enumerate(self._waiting, int(self._running is not None)):
+            if place != job.place:
+                job.place = place
+                job.put(Waiting(place))
 
     @property
     def queue(self) -> int:
@@ -144,6 +169,7 @@ class Worker:
                 loaded.tokenizer,
                 stop_tokens=loaded.stop_tokens,
                 context=loaded.context,
+                cache_bytes=loaded.cache_bytes,
             )
             self._report("Warming up", 0.95)
             self._decoder.warm_up()
@@ -159,8 +185,18 @@ class Worker:
             self.status = "ready"
         while (job := self._next()) is not None:
             last: Event | None = None
-            with contextlib.suppress(CancelledGenerationError):
+            try:
                 last = self._serve(job)
+            except CancelledGenerationError:
+                pass
+            except Exception as error:
+                # Not even freeing memory works any more, as after a fault of the GPU: whoever comes
+                # next is to start a new engine.
+                log.exception("The engine cannot go on")
+                last = Failed(500, f"The engine cannot go on: {type(error).__name__}: {error}")
+                self.detail = f"The engine cannot go on: {type(error).__name__}: {error}"
+                self.status = "error"
+                self._decoder = None
             # Before the last event: who has read it finds the queue without the request.
             with self._change:
                 self._running = None
@@ -179,6 +215,9 @@ class Worker:
                 self._waiting.clear()
                 return None
             self._running = self._waiting.popleft()
+            if self._running.place:
+                self._running.put(Waiting(0))
+            self._tell_places()
             return self._running
 
     def _serve(self, job: Job) -> Event:
@@ -194,24 +233,21 @@ class Worker:
         counts = job.counts
         try:
             generation = self._generation(job.request, self._decoder)
-            for piece in self._decoder.generate(generation, job.cancelled.is_set, counts):
-                job.put(piece)
+            if not self._fits(generation, job):
+                # What is kept of earlier conversations may be what is in the way.
+                log.warning("Out of memory: forgetting earlier conversations")
+                self._free()
+                self._generate(generation, job)
         except RequestError as error:
             return Failed(error.status, str(error), error.param)
         except CancelledGenerationError:
             raise
         except Exception as error:
+            self._free()
             if is_out_of_memory(error):
                 log.warning("Out of memory: %s", error)
-                self._free()
-                return Failed(
-                    503,
-                    "The device has not enough free memory for this request: ask for fewer "
-                    "candidates or a shorter prompt, or take a smaller model "
-                    "(`oci-lsp model list`)",
-                )
+                return Failed(503, self._out_of_memory())
             log.exception("A generation failed")
-            self._free()
             return Failed(500, f"The generation failed: {type(error).__name__}: {error}")
         log.info(
             "%d+%d prompt tokens in %.2f s, %d tokens in %.2f s",
@@ -222,6 +258,37 @@ class Worker:
             counts.decode_seconds,
         )
         return Finished(counts)
+
+    def _fits(self, generation: Generation, job: Job) -> bool:
+        """Generate; False: the memory ran out before anything was said.
+
+        The error ends here: its traceback would hold what the attempt had allocated.
+        """
+        from oci_lsp.engine.process.model import is_out_of_memory
+
+        try:
+            self._generate(generation, job)
+        except Exception as error:
+            if not is_out_of_memory(error) or job.counts.completion_tokens:
+                raise
+            return False
+        return True
+
+    def _generate(self, generation: Generation, job: Job) -> None:
+        assert self._decoder is not None
+        for piece in self._decoder.generate(generation, job.cancelled.is_set, job.counts):
+            job.put(piece)
+
+    def _out_of_memory(self) -> str:
+        """What to do where the device has no memory for a request."""
+        text = (
+            "The device has not enough free memory for this request: ask for fewer candidates "
+            "(refine.candidates) or a shorter prompt (refine.contextTokens)"
+        )
+        smaller = catalogue.smaller(self._model)
+        if smaller is None:
+            return text
+        return f"{text}, or take {smaller.name}, which needs {smaller.memory_bytes / 1e9:.1f} GB"
 
     def _generation(self, request: ChatRequest, decoder: Decoder) -> Generation:
         """The request in tokens.
@@ -253,6 +320,7 @@ class Worker:
             max_tokens=request.max_tokens,
             stop=request.stop,
             after_code=request.stop_after_code,
+            definition=request.stop_after_definition,
             prediction=prediction,
         )
 

@@ -157,7 +157,7 @@ class Machine:
         return f"{self._settings.url} has {', '.join(models)}"
 
     def _device(self) -> Device:
-        return devices.detect(self._settings.device)
+        return devices.detect(self._settings)
 
     async def _found_device(self) -> Device:
         """The device.
