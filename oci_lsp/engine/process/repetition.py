@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 # A passage of at most so many tokens, over and over for so many, is no code that anybody wants.
-LONGEST_PASSAGE, LEAST_TOKENS = 48, 112
+LONGEST_PASSAGE, LEAST_TOKENS = 48, 128
 # Looking costs microseconds; there is no haste.
 _EVERY = 16
 
