@@ -236,6 +236,7 @@ class EngineClient:
 
         payload = chat_payload(request, self.model, extensions=bool(self._ours))
         done = False
+        begun: set[int] = set()
         finished: set[int] = set()
         try:
             async with self._client().stream(
@@ -255,8 +256,10 @@ class EngineClient:
                         done = True
                         break
                     for event in self._events(data, offset):
-                        if isinstance(event, Delta) and event.finish_reason is not None:
-                            finished.add(event.index)
+                        if isinstance(event, Delta):
+                            begun.add(event.index)
+                            if event.finish_reason is not None:
+                                finished.add(event.index)
                         yield event
         except httpx.ConnectError as error:
             raise self._unreachable(error) from error
@@ -267,7 +270,8 @@ class EngineClient:
             ) from error
         except httpx.HTTPError as error:
             raise self._broken(str(error) or type(error).__name__) from error
-        if not done and len(finished) < request.n:
+        # Not every server says that it is done, nor gives as many candidates as were asked for.
+        if not done and (not finished or begun - finished):
             raise self._broken("the stream ended before the reply did")
 
     def _events(self, data: str, offset: int) -> list[Event]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from pathlib import Path
 
@@ -214,6 +215,27 @@ async def test_a_stream_that_ends_too_early(tmp_path):
     async with server:
         error = await failure(EngineClient("http://e", socket=tmp_path / "s", model="m"))
     assert "ended before the reply did" in error.message
+
+
+async def test_a_server_that_gives_one_candidate_and_does_not_say_that_it_is_done(tmp_path):
+    """As `transformers serve` does."""
+    chunk = {"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}
+    asked = []
+
+    async def one(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        asked.append(json.loads(await reader.readexactly(length))["n"])
+        body = f"data: {json.dumps(chunk)}\n\n".encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(one, str(tmp_path / "s"))
+    async with server, EngineClient("http://e", socket=tmp_path / "s", model="m") as client:
+        found = [event async for event in client.stream(Request(PROMPT, n=3, temperature=0.7))]
+    assert found == [Delta(index, "x", "stop") for index in range(3)]
+    assert asked == [3, 1, 1]
 
 
 async def test_data_that_is_no_chunk(tmp_path):
