@@ -15,7 +15,6 @@ our NF4 weights.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from engine_bench.prompts import gather, second
+from engine_bench.prompts import add_options, chosen, second
 
 from oci_lsp.engine import catalogue, lifecycle
 from oci_lsp.engine.catalogue import wheel_files
@@ -157,21 +156,16 @@ def machine() -> str:
 def main() -> None:
     """Ask every way every prompt, twice; print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="humanevalpack-python.jsonl[.gz]")
+    add_options(parser)
     parser.add_argument("--model", default="qwen2.5-coder-1.5b")
-    parser.add_argument("--limit", type=int, default=30)
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--ways", nargs="*", default=WAYS)
     parser.add_argument("--llama-python", help="an interpreter with llama-cpp-python")
     parser.add_argument("--serve-python", help="an interpreter with transformers[serving]")
     parser.add_argument("--candidates", type=int, default=4, help="`ours` is asked for them too")
-    parser.add_argument("--out", type=Path, default=Path("engine-bench"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    prompts = asyncio.run(
-        gather(options.data, options.limit, options.out / f"prompts-{options.limit}.json")
-    )
+    prompts = chosen(options)
     ref = catalogue.find(options.model)
     assert ref is not None, options.model
     folder = ref.ref.nf4_dir

@@ -12,7 +12,6 @@ the scales, the block, and what is done with the output layer.
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from typing import Any
 import bitsandbytes as bnb
 import torch
 from bench_engine import machine
-from engine_bench.prompts import gather
+from engine_bench.prompts import add_options, chosen
+from engine_bench.ways import prompt_ids
 from torch import nn
 
 from oci_lsp.engine.process import fourbit, gguf_source, head
@@ -70,12 +70,6 @@ def layers(model: Any) -> dict[str, nn.Linear]:
     }
 
 
-def replace(model: Any, name: str, layer: nn.Module) -> None:
-    """Put another layer in a layer's place."""
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, layer)
-
-
 def hidden(model: Any, tokens: list[int], reply: int) -> torch.Tensor:
     """What goes into the output layer at the reply's tokens (reply, features)."""
     output = model.get_decoder()(input_ids=torch.tensor([tokens]), use_cache=False)
@@ -99,24 +93,18 @@ def logits(
 def main() -> None:
     """Compare form by form; print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="humanevalpack-python.jsonl[.gz]")
+    add_options(parser)
     parser.add_argument("--gguf", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=30)
-    parser.add_argument("--out", type=Path, default=Path("engine-bench"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    prompts = asyncio.run(
-        gather(options.data, options.limit, options.out / f"prompts-{options.limit}.json")
-    )
+    prompts = chosen(options)
     model, tokenizer = gguf_source.load(options.gguf)
     model.eval().requires_grad_(requires_grad=False)
     texts = []
     for request in prompts:
-        encoded = tokenizer.apply_chat_template(
-            request["messages"], add_generation_prompt=True, return_dict=True
-        )
         said = tokenizer(f"```python\n{request['prediction']}```", add_special_tokens=False)
-        texts.append((list(encoded["input_ids"]) + said["input_ids"], len(said["input_ids"])))
+        texts.append(
+            (prompt_ids(tokenizer, request["messages"]) + said["input_ids"], len(said["input_ids"]))
+        )
     originals = layers(model)
     rough = head.quantised_output(model.get_output_embeddings().weight.detach())
     with torch.inference_mode():
@@ -130,7 +118,7 @@ def main() -> None:
         print("|---|---|---|---|")
         for name, (form, output) in FORMS.items():
             for path, layer in originals.items():
-                replace(model, path, form(layer) if form else layer)
+                model.set_submodule(path, form(layer) if form else layer)
             divergence = same = rise = 0.0
             for text, reference in zip(texts, references, strict=True):
                 tokens, reply = text

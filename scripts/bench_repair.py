@@ -68,6 +68,22 @@ def ways(base: Settings, turns: int, candidates: int) -> dict[str, Settings]:
     }
 
 
+def task_of(record: dict[str, Any], folder: Path, *, docstrings: bool) -> Task:
+    """The job on a record, in a project that is written into a folder."""
+    module = write_project(record, folder, docstrings=docstrings)
+    parsed = parse(module.read_text())
+    target = parsed.named(record["entry_point"])
+    assert target is not None, record["task_id"]
+    return Task(
+        root=folder,
+        path=module,
+        module=parsed,
+        target=target,
+        kind="fix",
+        tests=("test_solution.py::test_solution",),
+    )
+
+
 async def repair(record: dict[str, Any], settings: Settings, *, docstrings: bool) -> Result:
     """One job on one task."""
 
@@ -76,18 +92,7 @@ async def repair(record: dict[str, Any], settings: Settings, *, docstrings: bool
 
     with tempfile.TemporaryDirectory(prefix="oci-bench-") as name:
         folder = Path(name).resolve()
-        module = write_project(record, folder, docstrings=docstrings)
-        parsed = parse(module.read_text())
-        target = parsed.named(record["entry_point"])
-        assert target is not None, record["task_id"]
-        task = Task(
-            root=folder,
-            path=module,
-            module=parsed,
-            target=target,
-            kind="fix",
-            tests=("test_solution.py::test_solution",),
-        )
+        task = task_of(record, folder, docstrings=docstrings)
         async with Session(folder, settings) as session:
             return await session.run(task, ignore, session.new_job_id())
 

@@ -11,12 +11,12 @@ each place where the text parts is printed with the two tokens and the gap of th
 from __future__ import annotations
 
 import argparse
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import torch
-from engine_bench.prompts import gather
+from engine_bench.prompts import add_options, chosen
+from engine_bench.ways import prompt_ids
 
 from oci_lsp.engine import catalogue
 from oci_lsp.engine.process import attention, cpu, fourbit
@@ -63,11 +63,8 @@ class Checked:
     def say(self, decoder: Decoder, request: dict[str, Any], others: int = 0) -> tuple[str, Counts]:
         """The greedy text, `others` sampled candidates beside it."""
         tokenizer = self.loaded.tokenizer
-        encoded = tokenizer.apply_chat_template(
-            request["messages"], add_generation_prompt=True, return_dict=True
-        )
         generation = Generation(
-            prompt=list(encoded["input_ids"]),
+            prompt=prompt_ids(tokenizer, request["messages"]),
             rows=[Sampling(), *(Sampling(0.7, 0.95, seed) for seed in range(others))],
             max_tokens=self._max_tokens,
             after_code=True,
@@ -88,10 +85,7 @@ class Checked:
         ours, theirs = [*ours, -1], [*theirs, -1]
         pairs = zip(ours, theirs, strict=False)
         at = next(index for index, (a, b) in enumerate(pairs) if a != b)
-        encoded = tokenizer.apply_chat_template(
-            request["messages"], add_generation_prompt=True, return_dict=True
-        )
-        tokens = [*encoded["input_ids"], *ours[:at]]
+        tokens = [*prompt_ids(tokenizer, request["messages"]), *ours[:at]]
         with torch.inference_mode():
             reading = Reading(Lanes(self.plain.layers), len(tokens), "cpu")
             logits = self.loaded.model(
@@ -113,17 +107,12 @@ class Checked:
 def main() -> None:
     """Check every prompt in every way; the exit status is 1 where float32 text differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="humanevalpack-python.jsonl[.gz]")
+    add_options(parser)
     parser.add_argument("--model", default="qwen2.5-coder-0.5b")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--limit", type=int, default=30)
     parser.add_argument("--max-tokens", type=int, default=256)
-    parser.add_argument("--out", type=Path, default=Path("engine-bench"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    prompts = asyncio.run(
-        gather(options.data, options.limit, options.out / f"prompts-{options.limit}.json")
-    )
+    prompts = chosen(options)
     entry = catalogue.find(options.model)
     assert entry is not None, options.model
     checked = Checked(entry.ref.nf4_dir, getattr(torch, options.dtype), options.max_tokens)

@@ -38,10 +38,15 @@ class Device:
     limit_bytes: int = 0
 
     @property
+    def most_bytes(self) -> int:
+        """All of its memory, or what the user allows of it."""
+        return min(self.limit_bytes or self.memory_bytes, self.memory_bytes)
+
+    @property
     def usable_bytes(self) -> int:
         """What a model may take."""
         share = int(self.memory_bytes * (CUDA_SHARE if self.kind == "cuda" else CPU_SHARE))
-        return min(self.limit_bytes, self.memory_bytes) if self.limit_bytes else share
+        return self.most_bytes if self.limit_bytes else share
 
 
 def detect(settings: EngineSettings) -> Device:

@@ -162,7 +162,7 @@ def _require_memory(ref: ModelRef, device: Device) -> None:
     Raises:
         ModelError: it needs more memory than there is.
     """
-    most = min(device.memory_bytes, device.limit_bytes or device.memory_bytes)
+    most = device.most_bytes
     if ref.entry is None or ref.entry.memory_bytes <= most:
         return
     fitting = [entry for entry in catalogue.entries() if entry.fits(device)]

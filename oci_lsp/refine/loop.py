@@ -142,7 +142,6 @@ class _Job:
         for turn in range(1, self.limits.turns + 1):
             tried: list[tuple[Reply, Trial]] = []
             request = self.request(turn)
-
             queued = functools.partial(self.queued, turn)
             async with aclosing(replies(self.engine, request, self.observe, queued)) as batch:
                 async for reply in batch:

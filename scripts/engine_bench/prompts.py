@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
-from bench_repair import tasks, write_project
+from bench_repair import task_of, tasks
 
 from oci_lsp.engine.client import Request
 from oci_lsp.errors import EngineError
 from oci_lsp.refine import prompt
 from oci_lsp.refine.loop import refine
-from oci_lsp.refine.task import Task
 from oci_lsp.settings import Settings
-from oci_lsp.source.functions import parse
 from oci_lsp.verify.pool import Verifier
 
 
@@ -36,6 +36,20 @@ class _Recorder:
         """
         self.requests.append(request)
         raise EngineError("only the prompt is wanted")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which prompts, and where they are kept."""
+    parser.add_argument("--data", type=Path, required=True, help="humanevalpack-python.jsonl[.gz]")
+    parser.add_argument("--limit", type=int, default=30)
+    parser.add_argument("--out", type=Path, default=Path("engine-bench"))
+
+
+def chosen(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The requests that the options ask for."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / f"prompts-{options.limit}.json"
+    return asyncio.run(gather(options.data, options.limit, kept))
 
 
 async def gather(data: Path, limit: int, kept: Path) -> list[dict[str, Any]]:
@@ -69,18 +83,7 @@ async def _first_request(record: dict[str, Any]) -> Request | None:
 
     with tempfile.TemporaryDirectory(prefix="oci-bench-") as name:
         folder = Path(name).resolve()
-        module = write_project(record, folder, docstrings=False)
-        parsed = parse(module.read_text())
-        target = parsed.named(record["entry_point"])
-        assert target is not None, record["task_id"]
-        task = Task(
-            root=folder,
-            path=module,
-            module=parsed,
-            target=target,
-            kind="fix",
-            tests=("test_solution.py::test_solution",),
-        )
+        task = task_of(record, folder, docstrings=False)
         settings = Settings()
         async with Verifier(folder, settings.verify) as verifier:
             await refine(task, connect, verifier, settings)

@@ -9,12 +9,13 @@ the reply closes, so all of them write as much.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def _ours(folder: Path, *, lean: bool = True, shortlist: bool = True, **options:
         start = time.perf_counter()
         sampled = [Sampling(0.7, 0.95, seed) for seed in range(1, request["n"])]
         generation = Generation(
-            prompt=_ids(loaded.tokenizer, request["messages"]),
+            prompt=prompt_ids(loaded.tokenizer, request["messages"]),
             rows=[Sampling(), *sampled],
             max_tokens=request["max_tokens"],
             after_code=True,
@@ -95,7 +96,8 @@ def _ours(folder: Path, *, lean: bool = True, shortlist: bool = True, **options:
     return way
 
 
-def _ids(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
+def prompt_ids(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
+    """The tokens of a conversation, ready for the reply."""
     encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
     return list(encoded["input_ids"])
 
@@ -131,7 +133,7 @@ def _plain(folder: Path) -> Way:
 
     def way(request: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
-        ids = torch.tensor([_ids(tokenizer, request["messages"])])
+        ids = torch.tensor([prompt_ids(tokenizer, request["messages"])])
         stop = Stop(ids.shape[1])
         with torch.inference_mode():
             output = model.generate(
@@ -164,25 +166,13 @@ def _llama(file: str, threads: int) -> Way:
 
     def way(request: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
-        text, tokens, first = "", 0, 0.0
-        for chunk in _chat(model, request):
-            first = first or time.perf_counter() - start
-            tokens += 1
-            text += chunk
-            if _block_is_closed(text):
-                break
-        return {
-            "text": text,
-            "first": first,
-            "seconds": time.perf_counter() - start,
-            "tokens": tokens,
-        }
+        return _gathered(start, _chat(model, request))
 
     way({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
     return way
 
 
-def _chat(model: Any, request: dict[str, Any]) -> Iterator[str]:
+def _chat(model: Any, request: dict[str, Any]) -> Generator[str, None, None]:
     for chunk in model.create_chat_completion(
         request["messages"],
         temperature=0.0,
@@ -215,26 +205,7 @@ def _serve(model: str) -> Way:
             "temperature": 0,
             "stream": True,
         }
-        text, tokens, first = "", 0, 0.0
-        with client.stream("POST", "/v1/chat/completions", json=body) as response:
-            response.raise_for_status()
-            for line in response.iter_lines():
-                data = line.removeprefix("data:").strip()
-                if not data.startswith("{"):
-                    continue
-                for choice in json.loads(data).get("choices", ()):
-                    if content := choice["delta"].get("content"):
-                        first = first or time.perf_counter() - start
-                        tokens += 1
-                        text += content
-                if _block_is_closed(text):
-                    break
-        return {
-            "text": text,
-            "first": first,
-            "seconds": time.perf_counter() - start,
-            "tokens": tokens,
-        }
+        return _gathered(start, _events(client, body))
 
     for _ in range(600):
         try:
@@ -245,6 +216,36 @@ def _serve(model: str) -> Way:
         time.sleep(0.5)
     way({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
     return way
+
+
+def _events(client: Any, body: dict[str, Any]) -> Generator[str, None, None]:
+    """The pieces of a streamed reply; closing the iterator disconnects."""
+    with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        response.raise_for_status()
+        for line in response.iter_lines():
+            data = line.removeprefix("data:").strip()
+            if data.startswith("{"):
+                for choice in json.loads(data).get("choices", ()):
+                    if content := choice["delta"].get("content"):
+                        yield content
+
+
+def _gathered(start: float, pieces: Generator[str, None, None]) -> dict[str, Any]:
+    """The answer made of a reply's pieces, one a token, up to the end of its code block."""
+    text, tokens, first = "", 0, 0.0
+    with contextlib.closing(pieces):
+        for piece in pieces:
+            first = first or time.perf_counter() - start
+            tokens += 1
+            text += piece
+            if _block_is_closed(text):
+                break
+    return {
+        "text": text,
+        "first": first,
+        "seconds": time.perf_counter() - start,
+        "tokens": tokens,
+    }
 
 
 def _block_is_closed(text: str) -> bool:

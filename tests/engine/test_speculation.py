@@ -6,16 +6,18 @@ import pytest
 
 from oci_lsp.engine.process.generation import CancelledGenerationError, Counts, Generation
 from oci_lsp.engine.process.pace import Pace
-from tests.engine.test_decode import GREEDY, PROMPT, make_decoder, model, plain, run, sampled
+from tests.engine.test_decode import (
+    GREEDY,
+    PROMPT,
+    make_decoder,
+    model,
+    plain,
+    run,
+    sampled,
+    tokenizer,
+)
 
-__all__ = ["model", "plain"]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model):
-    import transformers
-
-    return transformers.AutoTokenizer.from_pretrained(tiny_model)
+__all__ = ["model", "plain", "tokenizer"]
 
 
 def drafting(model, tokenizer, cost=lambda width: 1.0, **options):

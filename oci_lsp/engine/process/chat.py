@@ -204,21 +204,16 @@ class Reply:
 
     def usage_chunk(self, counts: Counts) -> dict[str, Any]:
         """The chunk that ends a stream whose client wants the usage."""
-        return {
-            **self._common,
-            "object": "chat.completion.chunk",
-            "choices": [],
-            "usage": usage(counts),
-        }
+        return self._bare_chunk("usage", usage(counts))
 
     def queue_chunk(self, ahead: int) -> dict[str, Any]:
         """The chunk that tells a client, which wants to know, how many requests are before its."""
-        return {
-            **self._common,
-            "object": "chat.completion.chunk",
-            "choices": [],
-            "queue": {"ahead": ahead},
-        }
+        return self._bare_chunk("queue", {"ahead": ahead})
+
+    def _bare_chunk(self, name: str, value: Any) -> dict[str, Any]:
+        """A chunk without text of any candidate."""
+        kind = "chat.completion.chunk"
+        return {**self._common, "object": kind, "choices": [], name: value}
 
     def gather(self, index: int, text: str, reason: str | None) -> None:
         """Keep a piece for the whole reply."""

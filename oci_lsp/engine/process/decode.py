@@ -18,7 +18,7 @@ from oci_lsp.engine.process.generation import (
     Generation,
     Piece,
 )
-from oci_lsp.engine.process.kv import Lanes, PrefixCache
+from oci_lsp.engine.process.kv import CACHE_BYTES, Lanes, PrefixCache
 from oci_lsp.engine.process.pace import WIDTHS, Pace
 from oci_lsp.engine.process.repetition import goes_round
 from oci_lsp.engine.process.sampling import Chooser
@@ -73,7 +73,7 @@ class Decoder:
         *,
         stop_tokens: frozenset[int],
         context: int,
-        cache_bytes: int = 1 << 30,
+        cache_bytes: int = CACHE_BYTES,
         speculate: bool = True,
     ) -> None:
         self.model = model

@@ -185,18 +185,26 @@ def dense_product(weights: torch.Tensor) -> Way:
     are given in its own layout, as torch's compiler does when it freezes a model.
     """
 
-    def plain_product(given: torch.Tensor) -> torch.Tensor:
-        return torch.mm(given, weights.T)
+    if not _lays_out():
+        return lambda given: torch.mm(given, weights.T)
+    laid_out = torch.ops.mkldnn._reorder_linear_weight(weights, _LAID_OUT_FOR)
+    product = torch.ops.mkldnn._linear_pointwise
+    return lambda given: product(given, laid_out, None, "none", [], "")
 
+
+@functools.cache
+def _lays_out() -> bool:
+    """Whether this torch has the products with oneDNN's layout, and computes what it should."""
+    weights = torch.randn(2 * BLOCK, 2 * BLOCK, dtype=torch.bfloat16)
+    given = torch.randn(2, 2 * BLOCK, dtype=torch.bfloat16)
     try:
         laid_out = torch.ops.mkldnn._reorder_linear_weight(weights, _LAID_OUT_FOR)
-        product = torch.ops.mkldnn._linear_pointwise
-        given = torch.ones((2, weights.shape[1]), dtype=torch.bfloat16)
-        if torch.equal(product(given, laid_out, None, "none", [], ""), plain_product(given)):
-            return lambda given: product(given, laid_out, None, "none", [], "")
+        product = torch.ops.mkldnn._linear_pointwise(given, laid_out, None, "none", [], "")
     except (AttributeError, RuntimeError) as error:
         log.info("oneDNN's layout cannot be used: %s", error)
-    return plain_product
+        return False
+    expected = torch.mm(given, weights.T)
+    return torch.allclose(product, expected, atol=0.02 * float(expected.abs().max()))
 
 
 def pack(weights: torch.Tensor) -> torch.Tensor:
@@ -232,8 +240,7 @@ def install(model: nn.Module) -> int:
     """Replace each NF4 layer of a model by a product of its own; how many."""
     found = [(name, layer) for name, layer in model.named_modules() if suits(layer)]
     for name, layer in found:
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, PackedLinear([layer]))
+        model.set_submodule(name, PackedLinear([layer]))
     return len(found)
 
 
@@ -248,8 +255,7 @@ def make_dense(model: nn.Module, dtype: torch.dtype) -> None:
         dense.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
         if layer.bias is not None:
             dense.bias = nn.Parameter(layer.bias.detach().to(dtype), requires_grad=False)
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, dense)
+        model.set_submodule(name, dense)
     # Not the model's own `to`: transformers refuses it for what was loaded in 4 bits.
     nn.Module.to(model, dtype)
 
@@ -296,8 +302,10 @@ def is_available() -> bool:
     return False
 
 
-def quantised(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
-    """A dense weight (out, in) as bitsandbytes' NF4 layer on the weight's device."""
+def quantised(
+    weight: torch.Tensor, bias: torch.Tensor | None = None, device: str | None = None
+) -> Any:
+    """A dense weight (out, in) as bitsandbytes' NF4 layer on a device, by default the weight's."""
     outputs, inputs = weight.shape
     with torch.device("meta"):
         layer = bnb.nn.Linear4bit(
@@ -314,7 +322,7 @@ def quantised(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
         compress_statistics=True,
         quant_type="nf4",
         module=layer,
-    ).to(weight.device)
+    ).to(device or weight.device)
     if bias is not None:
         layer.bias = nn.Parameter(bias, requires_grad=False)
     return layer
@@ -327,14 +335,11 @@ def calibrate(products: Sequence[PackedLinear], spare_bytes: int) -> int:
     (AMX), and where they take no more than `spare_bytes`. The number of rows.
     """
     largest = max(products, key=lambda product: product.dense_bytes)
-    held = torch.zeros((largest.outputs, largest.inputs), dtype=torch.bfloat16)
-    if (
-        sum(product.dense_bytes for product in products) <= spare_bytes
-        and crossing(largest.inputs, largest.fused, lambda given: torch.mm(given, held.T))
-        <= _WORTH_HOLDING
-    ):
-        for product in products:
-            product.hold_dense()
+    if sum(product.dense_bytes for product in products) <= spare_bytes:
+        held = dense_product(torch.zeros((largest.outputs, largest.inputs), dtype=torch.bfloat16))
+        if crossing(largest.inputs, largest.fused, held) <= _WORTH_HOLDING:
+            for product in products:
+                product.hold_dense()
     many = crossing(largest.inputs, largest.fused, largest.dense)
     for product in products:
         product.many = many

@@ -10,6 +10,9 @@ import torch
 # Tokens by which a full buffer grows, so that a new token copies nothing.
 _GROWTH = 256
 
+CACHE_BYTES = 1 << 30
+"""What earlier conversations may take by default: some twenty of a 1.5B, or three of a 7B."""
+
 
 class Lanes:
     """Keys and values of conversations that are read side by side, a lane each.

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bitsandbytes as bnb
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from oci_lsp.engine.catalogue import nf4_is_whole, nf4_manifest
-from oci_lsp.engine.process import attention, cpu
+from oci_lsp.engine.process import attention, cpu, fourbit
+from oci_lsp.engine.process.kv import CACHE_BYTES
 from oci_lsp.errors import ModelError
 
 Report = Callable[[str, float], None]
@@ -26,8 +26,6 @@ Report = Callable[[str, float], None]
 # Ends of a turn in the chat formats of the catalogue; not every configuration names its own.
 _TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|EOT|>", "<|eot_id|>", "<end_of_turn>", "</s>")
 _DEFAULT_CONTEXT = 4096
-# Some twenty conversations of a 1.5B, or three of a 7B.
-_CACHE_BYTES = 1 << 30
 _CACHE_SHARE = 8
 # bitsandbytes lays weights out for AVX-512 in blocks of this many rows and columns; matrices that
 # do not divide into them stay in bf16 everywhere, so that saved weights run on any device.
@@ -45,7 +43,7 @@ class Loaded:
     tokenizer: Any
     stop_tokens: frozenset[int]
     context: int
-    cache_bytes: int = 1 << 30
+    cache_bytes: int = CACHE_BYTES
 
 
 def load(
@@ -119,7 +117,7 @@ def load(
         tokenizer,
         stop_tokens(model, tokenizer),
         int(context),
-        min(_CACHE_BYTES, memory // _CACHE_SHARE) if memory else _CACHE_BYTES,
+        min(CACHE_BYTES, memory // _CACHE_SHARE) if memory else CACHE_BYTES,
     )
 
 
@@ -197,25 +195,7 @@ def _quantise(model: Any, device: str, report: Report) -> list[str]:
     ]
     for done, name in enumerate(wanted):
         layer = model.get_submodule(name)
-        with torch.device("meta"):
-            new = bnb.nn.Linear4bit(
-                layer.in_features,
-                layer.out_features,
-                bias=layer.bias is not None,
-                compute_dtype=torch.bfloat16,
-                compress_statistics=True,
-                quant_type="nf4",
-            )
-        new.weight = bnb.nn.Params4bit(
-            layer.weight.data,
-            requires_grad=False,
-            compress_statistics=True,
-            quant_type="nf4",
-            module=new,
-        ).to(device)
-        new.bias = layer.bias
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, new)
+        model.set_submodule(name, fourbit.quantised(layer.weight.data, layer.bias, device))
         report("Quantising the weights to 4 bits (once)", 0.5 + 0.3 * done / len(wanted))
     return skipped
 
