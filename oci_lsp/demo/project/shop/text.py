@@ -2,8 +2,7 @@
 
 
 def slugify(title: str) -> str:
-    """The title in lower case, every run of other characters than a-z and 0-9 as one dash.
-
-    There is no dash at either end.
+    """The title in lower case, each run of other characters than letters and digits
+    (`[^a-z0-9]+`) replaced by one dash, without dashes at the ends.
     """
     raise NotImplementedError
