@@ -18,7 +18,6 @@ _SKIPPED = frozenset(
 # Written while the user types: neither an editor's spare copies nor coverage's data are tested.
 _SKIPPED_ENDS = ("~", ".swp", ".swx", ".pyc")
 _SKIPPED_STARTS = (".#", ".coverage")
-_OUTSIDE_ENTRIES = 500
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,22 @@ def look(
         files: looked at in any case, however large the project is.
         skipped: folders that do not count.
 
-    Of a project of more than `MOST_ENTRIES` entries those nearest to the root count, and `files`.
+    Of a project of more than `MOST_ENTRIES` entries those nearest to the root count, and `files`;
+    the linked folders have as many once more, all of them together.
     """
     seen: list[object] = []
     left_out = frozenset(map(str, skipped))
-    complete = _walk(root, MOST_ENTRIES, seen, left_out)
+    complete = _walk(root, MOST_ENTRIES, seen, left_out) >= 0
     if not complete:
         for path in files:
             seen.append(_state(str(path)))
     for folder in packages:
         seen.append(_names(folder))
+    left = MOST_ENTRIES
     for folder in linked:
-        complete = _walk(folder, _OUTSIDE_ENTRIES, seen, left_out) and complete
-    return Fingerprint(hash(tuple(seen)), complete)
+        if left >= 0:
+            left = _walk(folder, left, seen, left_out)
+    return Fingerprint(hash(tuple(seen)), complete and left >= 0)
 
 
 def counts(name: str) -> bool:
@@ -67,8 +69,11 @@ def counts(name: str) -> bool:
     )
 
 
-def _walk(root: Path, most: int, seen: list[object], skipped: frozenset[str]) -> bool:
-    """Add the state of everything below the folder, nearest first; False: there was too much."""
+def _walk(root: Path, most: int, seen: list[object], skipped: frozenset[str]) -> int:
+    """Add the state of everything below the folder, nearest first.
+
+    Returns how many of `most` entries are left; -1: there was more.
+    """
     level = [str(root)]
     while level:
         below: list[str] = []
@@ -88,7 +93,7 @@ def _walk(root: Path, most: int, seen: list[object], skipped: frozenset[str]) ->
                 if not counts(name) or entry.path in skipped:
                     continue
                 if most <= 0:
-                    return False
+                    return -1
                 most -= 1
                 try:
                     if entry.is_dir(follow_symlinks=False):
@@ -109,7 +114,7 @@ def _walk(root: Path, most: int, seen: list[object], skipped: frozenset[str]) ->
                     )
                 )
         level = below
-    return True
+    return most
 
 
 def _state(path: str) -> object:

@@ -258,3 +258,16 @@ def test_of_a_large_project_the_files_that_a_run_reads_count(tmp_path: Path):
     assert not before.complete
     deep.write_text("changed")
     assert freshness.look(tmp_path, [], [], [deep]) != before
+
+
+def test_linked_folders_share_one_bound(tmp_path: Path):
+    project, *linked = (tmp_path / name for name in ("project", "one", "two"))
+    for folder in (project, *linked):
+        folder.mkdir()
+    half = freshness.MOST_ENTRIES // 2
+    for folder in linked:
+        for number in range(half):
+            (folder / f"{number}.py").touch()
+    assert freshness.look(project, [], linked).complete
+    (linked[0] / "one_more.py").touch()
+    assert not freshness.look(project, [], linked).complete
