@@ -19,7 +19,7 @@ from engine_bench.prompts import add_options, chosen
 from engine_bench.ways import prompt_ids
 
 from oci_lsp.engine import catalogue
-from oci_lsp.engine.process import attention, cpu, fourbit
+from oci_lsp.engine.process import attention, cpu, layers
 from oci_lsp.engine.process import model as models
 from oci_lsp.engine.process.attention import Reading
 from oci_lsp.engine.process.decode import Decoder
@@ -46,7 +46,7 @@ class Checked:
                 folder, folder, "cpu", lambda _text, _done: None, shortcuts=shortcuts
             )
         model, tokenizer = models.from_folder(folder, "cpu", quantise=False)
-        fourbit.make_dense(model, dtype)
+        layers.make_dense(model, dtype)
         attention.install(model.eval())
         context = model.config.max_position_embeddings
         return models.Loaded(model, tokenizer, models.stop_tokens(model, tokenizer), context)
@@ -57,6 +57,7 @@ class Checked:
             loaded.tokenizer,
             stop_tokens=loaded.stop_tokens,
             context=loaded.context,
+            measured=loaded.measured,
             **options,
         )
 

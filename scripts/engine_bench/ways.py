@@ -61,6 +61,7 @@ def _ours(folder: Path, *, lean: bool = True, shortlist: bool = True, **options:
         loaded.tokenizer,
         stop_tokens=loaded.stop_tokens,
         context=loaded.context,
+        measured=loaded.measured,
         **options,
     )
     decoder.warm_up()

@@ -15,7 +15,12 @@ CHAT_TEMPLATE = (
 
 
 def make_tiny_model(
-    folder: Path, *, seed: int = 0, context: int = 2048, template: bool = True
+    folder: Path,
+    *,
+    seed: int = 0,
+    context: int = 2048,
+    template: bool = True,
+    tied: bool = True,
 ) -> Path:
     """Save a Qwen2 of two layers and a byte-level tokenizer (one token per byte) to a folder."""
     import torch
@@ -49,7 +54,7 @@ def make_tiny_model(
         eos_token_id=2,
         pad_token_id=0,
         bos_token_id=None,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         initializer_range=0.3,
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
@@ -61,6 +66,14 @@ def make_tiny_model(
 def tiny_model(tmp_path_factory) -> Path:
     """A folder as on the hub: config.json, safetensors, tokenizer."""
     return make_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny-coder")
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A machine on which nothing else runs: what is measured once holds for the next start."""
+    from oci_lsp.engine.process import measured
+
+    monkeypatch.setattr(measured, "_used_by_others", lambda: 0.0)
 
 
 @pytest.fixture

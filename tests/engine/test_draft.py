@@ -85,7 +85,7 @@ def test_acceptance_is_learned():
 
 def test_a_width_must_be_earned():
     """Costs as measured on a CPU: four tokens cost a third more than one, eight cost double."""
-    pace = Pace(lambda width: {1: 1.0, 2: 1.1, 4: 1.35, 8: 2.8, 16: 5.6, 32: 11.0}[width])
+    pace = Pace([1.0, 1.1, 1.35, 2.8, 5.6, 11.0])
     assert pace.width([[]], 16) == 1
     assert pace.width([[0.05, 0.05]], 16) == 1
     assert pace.width([[0.9] * 15], 16) == 4
@@ -95,13 +95,13 @@ def test_a_width_must_be_earned():
 
 
 def test_where_a_wider_pass_costs_nothing_it_is_taken():
-    pace = Pace(lambda width: 1.0)
+    pace = Pace([1.0] * len(WIDTHS))
     assert pace.width([[0.9] * 15], 16) == 16
     assert pace.width([[0.9, 0.9]], 16) == 3
 
 
 def test_costs_follow_what_is_measured():
-    pace = Pace(lambda width: float(width))
+    pace = Pace([float(width) for width in WIDTHS])
     assert pace.width([[0.95] * 15], 16) == 1
     for _ in range(400):
         pace.note(1, 1.0)
@@ -110,7 +110,7 @@ def test_costs_follow_what_is_measured():
 
 
 def test_a_slower_machine_changes_no_choice():
-    pace = Pace(lambda width: 1.0 + 0.1 * width)
+    pace = Pace([1.0 + 0.1 * width for width in WIDTHS])
     chosen = pace.width([[0.9] * 15], 16)
     for _ in range(20):
         for width in WIDTHS:
@@ -119,9 +119,9 @@ def test_a_slower_machine_changes_no_choice():
 
 
 def test_costs_between_and_beyond_the_measured_widths():
-    pace = Pace(lambda width: float(width))
+    pace = Pace([float(width) for width in WIDTHS])
     assert pace.cost(3) == pytest.approx(3)
     assert pace.cost(24) == pytest.approx(24)
     assert pace.cost(64) == pytest.approx(64)
     # Measured while the machine was disturbed: one token can't cost more than two.
-    assert Pace(lambda width: 9.0 if width == 1 else float(width)).cost(1) == 2
+    assert Pace([9.0 if width == 1 else float(width) for width in WIDTHS]).cost(1) == 2

@@ -20,13 +20,15 @@ from tests.engine.conftest import make_tiny_model
 def logits(loaded):
     with torch.inference_mode():
         reading = Reading(Lanes(2), 5, "cpu")
-        return loaded.model(torch.tensor([[5, 6, 7, 8, 9]]), reading=reading).logits
+        given = torch.tensor([[5, 6, 7, 8, 9]])
+        return loaded.model(given, position_ids=reading.positions, reading=reading).logits
 
 
 def silent(_text, _fraction):
     pass
 
 
+@pytest.mark.usefixtures("quiet")
 def test_quantised_once_and_loaded_from_there(tiny_model, tmp_path):
     saved = tmp_path / "nf4" / "tiny"
     told = []
@@ -57,6 +59,7 @@ def test_end_of_turn_tokens_are_found(tiny_model, tmp_path):
     assert loaded.stop_tokens == {0, 2}
 
 
+@pytest.mark.usefixtures("quiet")
 def test_half_saved_weights_are_made_anew(tiny_model, tmp_path):
     saved = tmp_path / "nf4"
     saved.mkdir()

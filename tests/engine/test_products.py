@@ -10,19 +10,20 @@ import torch
 import transformers
 from bitsandbytes.functional import _convert_weight_packed_for_cpu, dequantize_4bit
 
-from oci_lsp.engine.process import attention, cpu, fourbit, head, lean
+from oci_lsp.engine.process import attention, cpu, fourbit, head, layers, lean
 from oci_lsp.engine.process.attention import Reading
 from oci_lsp.engine.process.kv import Lanes
+from oci_lsp.engine.process.layers import packed
 from oci_lsp.engine.process.model import _quantise
 from oci_lsp.engine.process.top import top
 
-packed = pytest.mark.skipif(not fourbit.is_available(), reason="this CPU has no AVX512-BF16")
+needs_kernel = pytest.mark.skipif(not fourbit.is_available(), reason="this CPU has no AVX512-BF16")
 
 
 def layer(outputs=96, inputs=128, *, bias=False, seed=0):
     torch.manual_seed(seed)
     weight = torch.randn(outputs, inputs, dtype=torch.bfloat16)
-    return fourbit.quantised(weight, torch.randn(outputs).bfloat16() if bias else None)
+    return layers.quantised(weight, torch.randn(outputs).bfloat16() if bias else None)
 
 
 def dequantised(layer):
@@ -31,22 +32,22 @@ def dequantised(layer):
 
 def test_the_packed_layout_is_that_of_bitsandbytes():
     ours, theirs = layer(), layer()
-    weights, scales = fourbit.plain(ours)
+    weights, scales = layers.plain(ours)
     expected, state = _convert_weight_packed_for_cpu(theirs.weight.data, theirs.weight.quant_state)
     assert torch.equal(fourbit.pack(weights), expected)
     assert torch.equal(scales.T.to(torch.bfloat16), state.absmax)
 
 
-@packed
+@needs_kernel
 @pytest.mark.parametrize("rows", [1, 3, 17, 200])
 @pytest.mark.parametrize("hold", [False, True])
 def test_products_agree_with_the_dequantised_weights(rows, hold):
-    layers = [layer(96, bias=True, seed=1), layer(32, bias=True, seed=2)]
+    made = [layer(96, bias=True, seed=1), layer(32, bias=True, seed=2)]
     given = torch.randn(2, rows, 128, dtype=torch.bfloat16)
     expected = torch.cat(
-        [given.float() @ dequantised(one).T + one.bias.float() for one in layers], dim=-1
+        [given.float() @ dequantised(one).T + one.bias.float() for one in made], dim=-1
     )
-    product = fourbit.PackedLinear(layers)
+    product = packed(made)
     if hold:
         product.hold_dense()
     for product.many in (1, 10_000):
@@ -55,26 +56,28 @@ def test_products_agree_with_the_dequantised_weights(rows, hold):
         torch.testing.assert_close(got.float(), expected, atol=0.25, rtol=0.03)
 
 
-@packed
+@needs_kernel
 def test_a_large_matrix_is_dequantised_in_pieces(monkeypatch):
     monkeypatch.setattr(fourbit, "_PIECE_BYTES", 128 * 2 * 32)
     one = layer()
     given = torch.randn(5, 128, dtype=torch.bfloat16)
-    product = fourbit.PackedLinear([one])
+    product = packed([one])
     assert len(list(product._pieces())) == 3
     torch.testing.assert_close(
         product.dense(given).float(), given.float() @ dequantised(one).T, atol=0.25, rtol=0.03
     )
 
 
-@packed
+@needs_kernel
 @pytest.mark.parametrize("spare", [0, 1 << 30])
 def test_the_dense_product_is_taken_where_it_is_quicker(monkeypatch, spare):
-    products = [fourbit.PackedLinear([layer()]) for _ in range(2)]
+    products = [packed([layer()]) for _ in range(2)]
     monkeypatch.setattr(fourbit, "crossing", lambda inputs, few, many: 7)
     assert fourbit.calibrate(products, spare) == 7
     assert [product.many for product in products] == [7, 7]
-    assert [bool(product._plain) for product in products] == [not spare] * 2
+    for product in products:
+        product(torch.ones(7, 128, dtype=torch.bfloat16))
+    assert [bool(product.parts) for product in products] == [not spare] * 2
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,8 @@ def logits(model, tokens):
 
 
 def lane_logits(model, tokens):
-    attention.install(model)
+    if not isinstance(model, lean.LeanModel):
+        attention.install(model)
     with torch.inference_mode():
         reading = Reading(Lanes(2), len(tokens), "cpu")
         given = torch.tensor([tokens])
@@ -102,24 +106,27 @@ def lane_logits(model, tokens):
 TOKENS = [(7 * i * i + i) % 250 + 3 for i in range(40)]
 
 
-@packed
+@needs_kernel
 @pytest.mark.parametrize("count", [1, 4, 40])
 def test_lean_layers_compute_what_transformers_does(tiny, count):
-    ours = copy.deepcopy(tiny)
-    assert lean.install(ours) == 2
+    ours = lean.lean(copy.deepcopy(tiny))
+    assert ours is not None
     expected = logits(copy.deepcopy(tiny), TOKENS[:count])
     got = lane_logits(ours, TOKENS[:count])
     assert torch.corrcoef(torch.stack([expected.flatten(), got.flatten()]))[0, 1] > 0.999
 
 
-@packed
-def test_layers_of_another_shape_are_left_alone(tiny):
-    ours = copy.deepcopy(tiny)
-    ours.model.layers[0].mlp.act_fn = torch.nn.GELU()
-    ours.model.layers[1].__class__ = type("SpecialLayer", (type(ours.model.layers[1]),), {})
-    assert lean.install(ours) == 0
-    assert fourbit.install(ours) == 14
-    assert lane_logits(ours, TOKENS[:3]).shape == (1, 3, 259)
+@needs_kernel
+def test_models_of_another_shape_keep_their_layers(tiny):
+    activation, special, rotary, head = (copy.deepcopy(tiny) for _ in range(4))
+    activation.model.layers[0].mlp.act_fn = torch.nn.GELU()
+    special.model.layers[1].__class__ = type("SpecialLayer", (type(special.model.layers[1]),), {})
+    rotary.model.rotary_emb.rope_type = "dynamic"
+    head.__class__ = type("SpecialForCausalLM", (type(head),), {})
+    for ours in (activation, special, rotary, head):
+        assert lean.lean(ours) is None
+        assert layers.install(ours) == 14
+        assert lane_logits(ours, TOKENS[:3]).shape == (1, 3, 259)
 
 
 def test_without_the_kernel_weights_are_held_dense(tiny, tmp_path, monkeypatch):
@@ -133,13 +140,13 @@ def test_without_the_kernel_weights_are_held_dense(tiny, tmp_path, monkeypatch):
         assert ours.dtype == (torch.bfloat16 if bf16 else torch.float32)
         got = lane_logits(ours, TOKENS)
         assert torch.corrcoef(torch.stack([expected.flatten(), got.flatten()]))[0, 1] > 0.99
-    monkeypatch.setattr(cpu, "_spare_bytes", lambda: 0)
+    monkeypatch.setattr(cpu, "_spare_bytes", lambda *given: 0)
     ours = copy.deepcopy(tiny)
     cpu.prepare(ours, tmp_path)
     assert any(isinstance(module, bnb.nn.Linear4bit) for module in ours.modules())
 
 
-@packed
+@needs_kernel
 @pytest.mark.parametrize("vocabulary", [259, 6400])
 def test_the_likely_tokens_have_exact_logits(tmp_path, vocabulary):
     torch.manual_seed(3)
@@ -174,7 +181,7 @@ def test_the_likely_tokens_have_exact_logits(tmp_path, vocabulary):
     torch.testing.assert_close(model.new(hidden), expected, atol=0.3, rtol=0.02)
 
 
-@packed
+@needs_kernel
 def test_a_kept_copy_of_another_model_is_made_anew(tmp_path):
     (tmp_path / "output-layer.safetensors").write_bytes(b"half")
     assert head._kept(tmp_path / "output-layer.safetensors", torch.Size([259, 64])) is None

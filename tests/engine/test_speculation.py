@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oci_lsp.engine.process.generation import CancelledGenerationError, Counts, Generation
-from oci_lsp.engine.process.pace import Pace
+from oci_lsp.engine.process.pace import WIDTHS, Pace
 from tests.engine.test_decode import (
     GREEDY,
     PROMPT,
@@ -23,7 +23,7 @@ __all__ = ["model", "plain", "tokenizer"]
 def drafting(model, tokenizer, cost=lambda width: 1.0, **options):
     """A decoder that drafts, believing that a pass of some width costs so much."""
     decoder = make_decoder(model, tokenizer, **options)
-    decoder._pace = Pace(cost)
+    decoder._pace = Pace([cost(width) for width in WIDTHS])
     return decoder
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
 
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.errors import ModelError
@@ -134,6 +133,9 @@ def install(model: Any) -> None:
         ModelError: its layers are not all attention (state space models, hybrids), or cannot be
             given another.
     """
+    # It imports all that transformers' models are built of: a second that lean models do without.
+    from transformers import AttentionInterface
+
     config = model.config.get_text_config(decoder=True)
     kinds = set(getattr(config, "layer_types", None) or ())
     if not kinds <= {"full_attention", "sliding_attention"}:

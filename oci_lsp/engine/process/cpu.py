@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 import torch
-from bitsandbytes.nn import Linear4bit
 
-from oci_lsp.engine.process import fourbit, head, lean
+from oci_lsp.engine.process import fourbit, head, lean, lean_file
+from oci_lsp.engine.process.measured import Measured
 
 log = logging.getLogger(__name__)
 
@@ -30,47 +30,70 @@ class Shortcuts:
 ALL = Shortcuts()
 
 
-def prepare(model: Any, folder: Path, memory: int = 0, shortcuts: Shortcuts = ALL) -> None:
-    """Let a model's products be computed in the quickest way that this CPU has.
+def kept(folder: Path, shortcuts: Shortcuts = ALL) -> lean.LeanModel | None:
+    """The model of a folder as an earlier start has prepared it for such a CPU."""
+    if shortcuts.lean_layers and fourbit.is_available():
+        return lean_file.load(folder)
+    return None
+
+
+def prepare(
+    model: Any,
+    folder: Path,
+    memory: int = 0,
+    shortcuts: Shortcuts = ALL,
+    measured: Measured | None = None,
+) -> Any:
+    """Let a model's products be computed in the quickest way that this CPU has; the model to use.
 
     What takes long to make is kept in `folder`, if that exists. `memory`: bytes that all of it may
     take, 0: no limit.
     """
-    spare = _spare_bytes()
-    if memory:
-        # Packing doubles the weights; the rest is for conversations.
-        spare = min(spare, memory // 2 - 2 * model.get_memory_footprint())
     if fourbit.is_available():
-        layers = lean.install(model) if shortcuts.lean_layers else 0
-        others = fourbit.install(model)
-        shortlist = shortcuts.shortlist and head.install(model, folder)
-        products = [
-            module for module in model.modules() if isinstance(module, fourbit.PackedLinear)
-        ]
-        many = fourbit.calibrate(products, spare) if products else 0
-        log.info(
-            "%d lean layers, %d other products, %s output layer; dense from %d rows",
-            layers,
-            others,
-            "a shortlist" if shortlist else "the plain",
-            many,
-        )
-        return
+        return _with_packed_products(model, folder, memory, shortcuts, measured)
+    from oci_lsp.engine.process import layers
+
     # Dequantising for each token takes longer than reading dense weights.
     dtype = torch.bfloat16 if _multiplies_bf16() else torch.float32
-    size = sum(module.in_features * module.out_features for module in _quantised(model))
-    if size * dtype.itemsize <= spare:
-        fourbit.make_dense(model, dtype)
+    if layers.weights(model) * dtype.itemsize <= _spare_bytes(memory, 0):
+        layers.make_dense(model, dtype)
         log.info("No AVX512-BF16: the weights are held dense, as %s", dtype)
+    return model
 
 
-def _spare_bytes() -> int:
-    return int(psutil.virtual_memory().available * _DENSE_SHARE)
+def _with_packed_products(
+    model: Any, folder: Path, memory: int, shortcuts: Shortcuts, measured: Measured | None
+) -> Any:
+    if shortcuts.lean_layers and not isinstance(model, lean.LeanModel):
+        made = lean.lean(model)
+        if made is not None:
+            lean_file.save(made, folder)
+            model = made
+    others = 0
+    if not isinstance(model, lean.LeanModel):
+        from oci_lsp.engine.process import layers
+
+        others = layers.install(model)
+    shortlist = shortcuts.shortlist and head.install(model, folder, measured)
+    products = [module for module in model.modules() if isinstance(module, fourbit.PackedLinear)]
+    held = sum(product.packed_bytes for product in products)
+    spare = _spare_bytes(memory, held)
+    many = fourbit.calibrate(products, spare, measured) if products else 0
+    log.info(
+        "%s layers, %s output layer; dense from %d rows",
+        f"{others} products in transformers'" if others else "lean",
+        "a shortlist" if shortlist else "the plain",
+        many,
+    )
+    return model
+
+
+def _spare_bytes(memory: int, held: int) -> int:
+    """What dense weights may take, of what is free or of the limit that the user has set."""
+    free = int(psutil.virtual_memory().available * _DENSE_SHARE)
+    # The other half is for embeddings and conversations.
+    return min(free, memory // 2 - held) if memory else free
 
 
 def _multiplies_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _quantised(model: Any) -> list[Any]:
-    return [module for module in model.modules() if isinstance(module, Linear4bit)]

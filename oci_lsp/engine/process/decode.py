@@ -19,6 +19,7 @@ from oci_lsp.engine.process.generation import (
     Piece,
 )
 from oci_lsp.engine.process.kv import CACHE_BYTES, Lanes, PrefixCache
+from oci_lsp.engine.process.measured import Measured
 from oci_lsp.engine.process.pace import WIDTHS, Pace
 from oci_lsp.engine.process.repetition import goes_round
 from oci_lsp.engine.process.sampling import Chooser
@@ -64,6 +65,7 @@ class Decoder:
         context: tokens of prompt and reply together that the model can take.
         cache_bytes: what keys and values of earlier conversations may take; 0: none are kept.
         speculate: whether tokens are drafted, to be checked several at a time.
+        measured: what is known of the machine.
     """
 
     def __init__(
@@ -75,12 +77,14 @@ class Decoder:
         context: int,
         cache_bytes: int = CACHE_BYTES,
         speculate: bool = True,
+        measured: Measured | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.context = context
         self._stop_tokens = stop_tokens
         self._speculate = speculate
+        self._measured = measured or Measured()
         self.layers: int = model.config.get_text_config(decoder=True).num_hidden_layers
         self._prefix = PrefixCache(self.layers, cache_bytes)
         on_cpu = model.device.type == "cpu"
@@ -294,23 +298,27 @@ class Decoder:
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Run at every width of decoding: the first calls are slow, the others tell their cost."""
+        """Run once, since the first call is slow; at every width, where their cost is not known."""
         lanes = Lanes(self.layers)
         token = next(iter(self._stop_tokens), 0)
         lanes.reserve(_MEASURED_AT + max(WIDTHS))
-        # The first pass lays things out that the others find.
-        self._forward([[token] * WIDEST], lanes)
+        self._forward([[token]], lanes)
         lanes.lengths[0] = max(0, min(_MEASURED_AT, self.context - max(WIDTHS)))
 
-        def measure(width: int) -> float:
+        def seconds(width: int) -> float:
             start = time.perf_counter()
             logits = self._forward([[token] * width], lanes)
             # Work on a GPU is done only when its result is here.
             logits.argmax(dim=-1).tolist()
             return time.perf_counter() - start
 
+        def costs() -> list[float]:
+            # Wide passes lay things out that the next ones find.
+            seconds(WIDTHS[-1])
+            return [min(seconds(width), seconds(width)) for width in WIDTHS]
+
         if self._speculate:
-            self._pace = Pace(measure)
+            self._pace = Pace(self._measured.get("seconds of a step", costs))
 
     def forget(self) -> None:
         """Drop what is kept of earlier conversations (to free memory)."""

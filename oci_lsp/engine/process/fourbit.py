@@ -5,23 +5,27 @@ prompt of some hundred rows is several times quicker as a dense bf16 product, fo
 are dequantised a piece at a time, small enough to stay in the processor's cache. Each needs a
 layout of its own, so the weights are held twice (0.6 bytes a weight more).
 
-The kernel is called directly: what torch and bitsandbytes do around it takes, at one row, several
-times as long as the product of a small matrix.
+The kernels are called directly, without bitsandbytes' Python part: what torch and bitsandbytes do
+around one takes, at one row, several times as long as the product of a small matrix, and importing
+bitsandbytes takes a second, since it imports torch's compiler.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import bitsandbytes as bnb
 import torch
-from bitsandbytes.functional import dequantize_blockwise, has_avx512bf16
 from torch import nn
+
+from oci_lsp.engine.process.measured import Measured
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,16 @@ _WORTH_HOLDING = 10
 
 Way = Callable[[torch.Tensor], torch.Tensor]
 """A product: of (rows, inputs), (rows, outputs)."""
+
+
+class Plain(NamedTuple):
+    """NF4 weights as they are saved: uint8, (out, in / 2), and scales in float32 (out, in / BLOCK).
+
+    A byte holds two neighbouring inputs of one output, the first in the high half.
+    """
+
+    weights: torch.Tensor
+    scales: torch.Tensor
 
 
 class PackedWeights:
@@ -71,8 +85,8 @@ class PackedWeights:
         self._sizes = (ctypes.c_int64(self.outputs), ctypes.c_int64(self.inputs))
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> PackedWeights:
-        """Of matrices in the plain layout with their scales (`plain`), one below the other."""
+    def of(cls, parts: Sequence[Plain]) -> PackedWeights:
+        """Of matrices in the plain layout, one below the other."""
         return cls(
             torch.cat([pack(weights) for weights, _ in parts]),
             torch.cat([scales.T.to(torch.bfloat16) for _, scales in parts], dim=1).contiguous(),
@@ -99,29 +113,36 @@ class PackedWeights:
 
 
 class PackedLinear(nn.Module):
-    """One or several NF4 layers over the same input, as one product.
+    """One or several NF4 matrices over the same input, as one product.
 
     Args:
-        layers: bitsandbytes' layers on the CPU, before their first use; at least one.
+        parts: the matrices, one below the other, each (some outputs, inputs); at least one.
+        bias: bf16 (outputs,).
+        packed: all of them as the kernel reads them; None: it is made.
     """
 
-    def __init__(self, layers: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Plain],
+        bias: torch.Tensor | None = None,
+        packed: PackedWeights | None = None,
+    ) -> None:
         super().__init__()
-        self.inputs = layers[0].in_features
-        self.widths = [layer.out_features for layer in layers]
-        self.outputs = sum(self.widths)
+        self.widths = [part.weights.shape[0] for part in parts]
+        self.packed = packed or PackedWeights.of(parts)
+        self.inputs, self.outputs = self.packed.inputs, self.packed.outputs
+        self.bias = bias
         # Rows from which the dense product is taken.
         self.many = _MANY
-        # For the dense product: all of it, if it is held, else what it is dequantised from.
+        # What the dense weights are made from, and they themselves once they are held.
+        self.parts = list(parts)
+        self._holds = False
         self._held: Way | None = None
-        self._plain = [plain(layer) for layer in layers]
-        self._packed = PackedWeights.of(self._plain)
-        biases = [layer.bias for layer in layers]
-        self.bias = (
-            None
-            if biases[0] is None
-            else torch.cat([bias.detach().to(torch.bfloat16) for bias in biases])
-        )
+
+    @property
+    def packed_bytes(self) -> int:
+        """What the weights and scales take as the kernel reads them."""
+        return self.packed.weights.nbytes + self.packed.scales.nbytes
 
     @property
     def dense_bytes(self) -> int:
@@ -130,13 +151,8 @@ class PackedLinear(nn.Module):
         return size
 
     def hold_dense(self) -> None:
-        """Dequantise the weights for good: more memory, less time for each dense product."""
-        if self._held is None:
-            dense = torch.empty((self.outputs, self.inputs), dtype=torch.bfloat16)
-            for at, weights in self._pieces():
-                dense[at : at + weights.shape[0]] = weights
-            self._held = dense_product(dense)
-            self._plain = []
+        """Keep the dense weights from the first dense product on: more memory, less time."""
+        self._holds = True
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The product of (..., inputs) as (..., outputs), computed in bf16."""
@@ -148,10 +164,13 @@ class PackedLinear(nn.Module):
 
     def fused(self, given: torch.Tensor) -> torch.Tensor:
         """The product of a few rows (rows, inputs), straight from 4 bits."""
-        return self._packed.product(given)
+        return self.packed.product(given)
 
     def dense(self, given: torch.Tensor) -> torch.Tensor:
         """The product of many rows (rows, inputs), with dense weights."""
+        if self._holds and self._held is None:
+            self._held = dense_product(self._dense_weights())
+            self.parts = []
         if self._held is not None:
             return self._held(given)
         product = torch.empty((given.shape[0], self.outputs), dtype=torch.bfloat16)
@@ -159,23 +178,37 @@ class PackedLinear(nn.Module):
             torch.mm(given, weights.T, out=product[:, at : at + weights.shape[0]])
         return product
 
+    def _dense_weights(self) -> torch.Tensor:
+        dense = torch.empty((self.outputs, self.inputs), dtype=torch.bfloat16)
+        for at, weights in self._pieces():
+            dense[at : at + weights.shape[0]] = weights
+        return dense
+
     def _pieces(self) -> Iterator[tuple[int, torch.Tensor]]:
         """Dequantised weights (some outputs, inputs), each with its first output."""
         step = max(LANES, _PIECE_BYTES // (2 * self.inputs) // LANES * LANES)
         at = 0
-        for part, scales in self._plain:
-            for start in range(0, part.shape[0], step):
-                rows = part[start : start + step]
-                weights = torch.ops.bitsandbytes.dequantize_4bit(
-                    rows,
-                    scales[start : start + step].reshape(-1),
-                    BLOCK,
-                    "nf4",
-                    [rows.shape[0], self.inputs],
-                    torch.bfloat16,
-                )
-                yield at, weights
-                at += rows.shape[0]
+        for part in self.parts:
+            for start in range(0, part.weights.shape[0], step):
+                piece = Plain(*(each[start : start + step] for each in part))
+                yield at, dequantised(piece)
+                at += piece.weights.shape[0]
+
+
+def dequantised(part: Plain) -> torch.Tensor:
+    """The dense bf16 matrix (out, in) that a part stands for."""
+    weights, scales = (each.contiguous() for each in part)
+    outputs, inputs = weights.shape[0], 2 * weights.shape[1]
+    dense = torch.empty((outputs, inputs), dtype=torch.bfloat16)
+    _library().cdequantize_blockwise_cpu_nf4_bf16(
+        ctypes.c_void_p(weights.data_ptr()),
+        ctypes.c_void_p(scales.data_ptr()),
+        ctypes.c_void_p(dense.data_ptr()),
+        ctypes.c_longlong(BLOCK),
+        ctypes.c_longlong(outputs),
+        ctypes.c_longlong(inputs),
+    )
+    return dense
 
 
 def dense_product(weights: torch.Tensor) -> Way:
@@ -224,75 +257,41 @@ def pack(weights: torch.Tensor) -> torch.Tensor:
     return packed.view(outputs, pairs)
 
 
-def plain(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """A layer's weights (out, in / 2) and scales (out, in / BLOCK; float32) as they were saved."""
-    state = layer.weight.quant_state
-    scales = state.absmax
-    if state.nested:
-        scales = dequantize_blockwise(scales, state.state2) + state.offset
-    return (
-        layer.weight.data.view(torch.uint8).view(layer.out_features, -1),
-        scales.float().view(layer.out_features, -1).contiguous(),
-    )
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """bitsandbytes' compiled functions for CPUs.
 
-
-def install(model: nn.Module) -> int:
-    """Replace each NF4 layer of a model by a product of its own; how many."""
-    found = [(name, layer) for name, layer in model.named_modules() if suits(layer)]
-    for name, layer in found:
-        model.set_submodule(name, PackedLinear([layer]))
-    return len(found)
-
-
-def make_dense(model: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the NF4 layers of a model by dense ones of the same values, and all else's type."""
-    for name, layer in list(model.named_modules()):
-        if not isinstance(layer, bnb.nn.Linear4bit):
-            continue
-        with torch.device("meta"):
-            dense = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-        weight = bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
-        dense.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
-        if layer.bias is not None:
-            dense.bias = nn.Parameter(layer.bias.detach().to(dtype), requires_grad=False)
-        model.set_submodule(name, dense)
-    # Not the model's own `to`: transformers refuses it for what was loaded in 4 bits.
-    nn.Module.to(model, dtype)
+    Raises:
+        OSError: there are none.
+    """
+    package = importlib.util.find_spec("bitsandbytes")
+    ending = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+    if package is None or package.origin is None:
+        raise OSError("bitsandbytes is not installed")
+    return ctypes.CDLL(str(Path(package.origin).with_name(f"libbitsandbytes_cpu{ending}")))
 
 
 @functools.cache
 def _kernel() -> Any:
-    """bitsandbytes' product of a few bf16 rows with packed NF4 weights."""
-    from bitsandbytes.cextension import lib
-
-    return lib.gemv_4bit_inference_cpu_nf4_bf16
-
-
-def suits(layer: nn.Module) -> bool:
-    """Whether a layer can become (part of) a `PackedLinear`."""
-    if not isinstance(layer, bnb.nn.Linear4bit):
-        return False
-    state = layer.weight.quant_state
-    return (
-        layer.weight.device.type == "cpu"
-        and state is not None
-        and state.quant_type == "nf4"
-        and state.blocksize == BLOCK
-        and layer.out_features % LANES == 0
-        and layer.in_features % BLOCK == 0
-    )
+    """Its product of a few bf16 rows with packed NF4 weights."""
+    return _library().gemv_4bit_inference_cpu_nf4_bf16
 
 
 @functools.cache
 def is_available() -> bool:
     """Whether this CPU and this bitsandbytes have the kernel, and it computes what it should."""
-    if not has_avx512bf16():
-        return False
+    random = torch.Generator().manual_seed(0)
+    outputs, inputs = 2 * LANES, 2 * BLOCK
+    part = Plain(
+        torch.randint(256, (outputs, inputs // 2), dtype=torch.uint8, generator=random),
+        torch.rand((outputs, inputs // BLOCK), generator=random),
+    )
+    given = torch.randn((3, inputs), generator=random).to(torch.bfloat16)
     try:
-        layer = quantised(torch.randn(LANES * 2, BLOCK * 2, dtype=torch.bfloat16))
-        packed = PackedLinear([layer])
-        given = torch.randn(3, layer.in_features, dtype=torch.bfloat16)
-        fused, dense = packed.fused(given), packed.dense(given)
+        if not _library().has_avx512bf16_cpu():
+            return False
+        product = PackedLinear([part])
+        fused, dense = product.fused(given), product.dense(given)
     except (AttributeError, OSError, RuntimeError) as error:
         log.warning("bitsandbytes' packed product cannot be used: %s", error)
         return False
@@ -302,45 +301,35 @@ def is_available() -> bool:
     return False
 
 
-def quantised(
-    weight: torch.Tensor, bias: torch.Tensor | None = None, device: str | None = None
-) -> Any:
-    """A dense weight (out, in) as bitsandbytes' NF4 layer on a device, by default the weight's."""
-    outputs, inputs = weight.shape
-    with torch.device("meta"):
-        layer = bnb.nn.Linear4bit(
-            inputs,
-            outputs,
-            bias=bias is not None,
-            compute_dtype=torch.bfloat16,
-            compress_statistics=True,
-            quant_type="nf4",
-        )
-    layer.weight = bnb.nn.Params4bit(
-        weight,
-        requires_grad=False,
-        compress_statistics=True,
-        quant_type="nf4",
-        module=layer,
-    ).to(device or weight.device)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias, requires_grad=False)
-    return layer
-
-
-def calibrate(products: Sequence[PackedLinear], spare_bytes: int) -> int:
+def calibrate(
+    products: Sequence[PackedLinear], spare_bytes: int, measured: Measured | None = None
+) -> int:
     """Choose, by measuring, from how many rows the dense product is taken, and hold it if it pays.
 
     Dense weights are held where a few rows are quicker with them already, as with matrix units
     (AMX), and where they take no more than `spare_bytes`. The number of rows.
     """
     largest = max(products, key=lambda product: product.dense_bytes)
+    shape = (largest.outputs, largest.inputs)
+    measured = measured or Measured()
+
+    def with_held() -> int:
+        held = dense_product(torch.zeros(shape, dtype=torch.bfloat16))
+        return crossing(largest.inputs, largest.fused, held)
+
+    def with_dequantised() -> int:
+        return crossing(largest.inputs, largest.fused, largest.dense)
+
+    many = None
     if sum(product.dense_bytes for product in products) <= spare_bytes:
-        held = dense_product(torch.zeros((largest.outputs, largest.inputs), dtype=torch.bfloat16))
-        if crossing(largest.inputs, largest.fused, held) <= _WORTH_HOLDING:
+        many = measured.get("rows from which held dense weights are quicker", with_held)
+        if many <= _WORTH_HOLDING:
             for product in products:
                 product.hold_dense()
-    many = crossing(largest.inputs, largest.fused, largest.dense)
+        else:
+            many = None
+    if many is None:
+        many = measured.get("rows from which dequantised weights are quicker", with_dequantised)
     for product in products:
         product.many = many
     return many

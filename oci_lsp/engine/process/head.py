@@ -8,7 +8,6 @@ from the exact rows. What is left to NF4's error is the tail that is hardly ever
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import linear
 
-from oci_lsp.engine.process.fourbit import (
-    BLOCK,
-    LANES,
-    PackedWeights,
-    crossing,
-    plain,
-    quantised,
-)
+from oci_lsp.engine.process.fourbit import BLOCK, LANES, PackedWeights, crossing
+from oci_lsp.engine.process.keeping import keep
+from oci_lsp.engine.process.measured import Measured
 from oci_lsp.engine.process.top import top
 
 log = logging.getLogger(__name__)
@@ -42,16 +36,14 @@ class ShortlistHead(nn.Module):
     Args:
         weight: the exact matrix (vocabulary, features) in bf16; shared, not copied.
         rough: the same in NF4, its outputs filled up to a multiple of `fourbit.LANES`.
-        many: rows from which the exact product of all tokens is quicker; None: it is measured.
+        many: rows from which the exact product of all tokens is quicker.
     """
 
-    def __init__(self, weight: torch.Tensor, rough: PackedWeights, many: int | None = None) -> None:
+    def __init__(self, weight: torch.Tensor, rough: PackedWeights, many: int) -> None:
         super().__init__()
         self.weight = weight
         self._rough = rough
-        self._many = many or crossing(
-            rough.inputs, rough.product, lambda given: linear(given, weight)
-        )
+        self._many = many
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (..., vocabulary) of hidden states (..., features)."""
@@ -69,7 +61,7 @@ class ShortlistHead(nn.Module):
         return rough.float().scatter_(-1, likely, exact)
 
 
-def install(model: Any, folder: Path) -> bool:
+def install(model: Any, folder: Path, measured: Measured | None = None) -> bool:
     """Let a model use it, where its output layer is of the kind; whether it does.
 
     The NF4 copy is kept in `folder`, if that exists: making it takes seconds.
@@ -84,12 +76,22 @@ def install(model: Any, folder: Path) -> bool:
     if rough is None:
         rough = quantised_output(weight)
         _keep(rough, folder / _FILE)
-    model.set_output_embeddings(ShortlistHead(weight, rough))
+    kept = rough
+
+    def measure() -> int:
+        return crossing(kept.inputs, kept.product, lambda given: linear(given, weight))
+
+    measured = measured or Measured()
+    many = measured.get("rows from which all logits are quicker", measure)
+    model.set_output_embeddings(ShortlistHead(weight, rough, many))
     return True
 
 
 def quantised_output(weight: torch.Tensor) -> PackedWeights:
     """An output matrix (vocabulary, features) in NF4, filled up with zeros."""
+    # Only here: it takes a second to import, and what it makes is kept.
+    from oci_lsp.engine.process.layers import plain, quantised
+
     vocabulary, features = weight.shape
     if missing := -vocabulary % LANES:
         weight = torch.cat([weight, weight.new_zeros((missing, features))])
@@ -109,12 +111,5 @@ def _kept(file: Path, shape: torch.Size) -> PackedWeights | None:
 
 
 def _keep(rough: PackedWeights, file: Path) -> None:
-    partial = file.with_name(f".{_FILE}.{os.getpid()}")
-    try:
-        save_file({"weights": rough.weights, "scales": rough.scales}, partial)
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())
-        partial.rename(file)
-    except (OSError, SafetensorError) as error:
-        log.info("The output layer's NF4 copy is not kept: %s", error)
-        partial.unlink(missing_ok=True)
+    tensors = {"weights": rough.weights, "scales": rough.scales}
+    keep(file, lambda partial: save_file(tensors, partial))

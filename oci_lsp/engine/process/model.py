@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from oci_lsp.engine.catalogue import nf4_is_whole, nf4_manifest
-from oci_lsp.engine.process import attention, cpu, fourbit
+from oci_lsp.engine.process import attention, cpu
 from oci_lsp.engine.process.kv import CACHE_BYTES
+from oci_lsp.engine.process.lean import LeanModel
+from oci_lsp.engine.process.measured import Measured
 from oci_lsp.errors import ModelError
 
 Report = Callable[[str, float], None]
@@ -36,7 +38,8 @@ _ROWS, _COLUMNS = 32, 64
 class Loaded:
     """A model ready to generate; `context` in tokens.
 
-    `cache_bytes`: what keys and values of earlier conversations may take.
+    `cache_bytes`: what keys and values of earlier conversations may take; `measured`: of this
+    machine, for this model.
     """
 
     model: Any
@@ -44,6 +47,7 @@ class Loaded:
     stop_tokens: frozenset[int]
     context: int
     cache_bytes: int = CACHE_BYTES
+    measured: Measured = field(default_factory=Measured)
 
 
 def load(
@@ -74,7 +78,11 @@ def load(
     try:
         if nf4_is_whole(nf4_dir):
             report("Loading the 4-bit weights", 0.1)
-            model, tokenizer = from_folder(nf4_dir, device, quantise=False)
+            model = cpu.kept(nf4_dir, shortcuts) if device == "cpu" else None
+            if model is None:
+                model, tokenizer = from_folder(nf4_dir, device, quantise=False)
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(nf4_dir)
         elif source.is_file():
             model, tokenizer = _from_gguf(source, device, report)
             _save(model, tokenizer, nf4_dir, source, report)
@@ -101,10 +109,13 @@ def load(
         ) from error
     model.eval()
     model.requires_grad_(requires_grad=False)
-    attention.install(model)
+    measured = Measured()
+    if not isinstance(model, LeanModel):
+        attention.install(model)
     if model.device.type == "cpu":
         report("Laying the weights out for this CPU", 0.8)
-        cpu.prepare(model, nf4_dir, memory, shortcuts)
+        measured = Measured(nf4_dir)
+        model = cpu.prepare(model, nf4_dir, memory, shortcuts, measured)
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             f"The model at {source} has no chat template, so it cannot be talked to",
@@ -118,6 +129,7 @@ def load(
         stop_tokens(model, tokenizer),
         int(context),
         min(CACHE_BYTES, memory // _CACHE_SHARE) if memory else CACHE_BYTES,
+        measured,
     )
 
 
@@ -187,6 +199,8 @@ def _precise_layers(model: Any) -> list[str]:
 
 def _quantise(model: Any, device: str, report: Report) -> list[str]:
     """Replace the linear layers by NF4 ones, one at a time; the names of those that stay."""
+    from oci_lsp.engine.process.layers import quantised
+
     skipped = _precise_layers(model)
     wanted = [
         name
@@ -195,7 +209,7 @@ def _quantise(model: Any, device: str, report: Report) -> list[str]:
     ]
     for done, name in enumerate(wanted):
         layer = model.get_submodule(name)
-        model.set_submodule(name, fourbit.quantised(layer.weight.data, layer.bias, device))
+        model.set_submodule(name, quantised(layer.weight.data, layer.bias, device))
         report("Quantising the weights to 4 bits (once)", 0.5 + 0.3 * done / len(wanted))
     return skipped
 

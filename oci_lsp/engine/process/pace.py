@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 # Widths whose cost is measured before the first request.
 WIDTHS = (1, 2, 4, 8, 16, 32)
@@ -15,11 +15,11 @@ class Pace:
     """The cost of a forward pass by its tokens, all lanes together; learned as it goes.
 
     Args:
-        measure: seconds of a pass over so many tokens.
+        costs: seconds of a pass over as many tokens as each of `WIDTHS` says.
     """
 
-    def __init__(self, measure: Callable[[int], float]) -> None:
-        self._costs = [measure(width) for width in WIDTHS]
+    def __init__(self, costs: Sequence[float]) -> None:
+        self._costs = list(costs)
         # A wider pass is never cheaper: where it seems so, the machine was disturbed.
         for index in range(len(WIDTHS) - 2, -1, -1):
             self._costs[index] = min(self._costs[index], self._costs[index + 1])

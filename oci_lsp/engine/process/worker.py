@@ -170,6 +170,7 @@ class Worker:
                 stop_tokens=loaded.stop_tokens,
                 context=loaded.context,
                 cache_bytes=loaded.cache_bytes,
+                measured=loaded.measured,
             )
             self._report("Warming up", 0.95)
             self._decoder.warm_up()

@@ -1,0 +1,25 @@
+"""Files that spare the next start some seconds: whole or not there, and no error where not."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+log = logging.getLogger(__name__)
+
+
+def keep(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file that appears whole or not at all, where its folder exists and has the room."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        write(partial)
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(file)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        log.info("%s is not kept: %s", file, error)
+        partial.unlink(missing_ok=True)

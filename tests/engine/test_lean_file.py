@@ -1,0 +1,137 @@
+"""What a start prepares is found by the next: the same model, without transformers' layers."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from oci_lsp.engine.process import cpu, fourbit, lean_file, measured, model
+from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.kv import Lanes
+from oci_lsp.engine.process.lean import LeanModel
+from tests.engine.conftest import make_tiny_model
+
+needs_kernel = pytest.mark.skipif(not fourbit.is_available(), reason="this CPU has no AVX512-BF16")
+TOKENS = [[(7 * i * i + i) % 250 + 3 for i in range(70)]]
+
+
+def load(source, folder, **options):
+    return model.load(source, folder, "cpu", lambda text, done: None, **options)
+
+
+def logits(loaded, tokens=TOKENS):
+    with torch.inference_mode():
+        reading = Reading(Lanes(2), len(tokens[0]), "cpu")
+        output = loaded.model(
+            input_ids=torch.tensor(tokens), position_ids=reading.positions, reading=reading
+        )
+    return output.logits
+
+
+@needs_kernel
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_next_start_finds_the_same_model(tmp_path, tied):
+    source = make_tiny_model(tmp_path / "tiny", tied=tied)
+    first = load(source, tmp_path / "nf4")
+    assert lean_file.load(tmp_path / "nf4") is not None
+    second = load(tmp_path / "gone", tmp_path / "nf4")
+    assert isinstance(second.model, LeanModel)
+    for tokens in (TOKENS, [TOKENS[0][:1]]):
+        assert torch.equal(logits(first, tokens), logits(second, tokens))
+    assert (second.stop_tokens, second.context) == (first.stop_tokens, first.context)
+    plain = load(tmp_path / "gone", tmp_path / "nf4", shortcuts=cpu.Shortcuts(lean_layers=False))
+    assert not isinstance(plain.model, LeanModel)
+    both = torch.stack([logits(plain).float().flatten(), logits(second).float().flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.999
+
+
+@needs_kernel
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("damage", ["half", "of another version", "of another model", "no weights"])
+def test_what_cannot_be_read_is_made_anew(tiny_model, tmp_path, damage):
+    folder = tmp_path / "nf4"
+    expected = logits(load(tiny_model, folder))
+    kept = folder / "lean.pt"
+    whole = kept.read_bytes()
+    if damage == "half":
+        kept.write_bytes(whole[: len(whole) // 2])
+    elif damage == "of another version":
+        torch.save({"format": 0}, kept)
+    elif damage == "of another model":
+        content = torch.load(kept, weights_only=True)
+        content["layers"][0]["products"][0]["scales"] = torch.ones(3, 5, dtype=torch.bfloat16)
+        torch.save(content, kept)
+    else:
+        content = torch.load(kept, weights_only=True)
+        content["layers"].append(content["layers"][0])
+        content["shape"]["layers"] += content["shape"]["layers"][:1]
+        torch.save(content, kept)
+    assert lean_file.load(folder) is None
+    assert torch.equal(logits(load(tmp_path / "gone", folder)), expected)
+    assert lean_file.load(folder) is not None
+
+
+@needs_kernel
+def test_a_later_start_imports_neither_transformers_models_nor_bitsandbytes(tiny_model, tmp_path):
+    load(tiny_model, tmp_path / "nf4")
+    program = """
+import sys
+from pathlib import Path
+from oci_lsp.engine.process.decode import Decoder
+from oci_lsp.engine.process.model import load
+loaded = load(Path("gone"), Path(sys.argv[1]), "cpu", lambda text, done: None)
+decoder = Decoder(loaded.model, loaded.tokenizer, stop_tokens=loaded.stop_tokens,
+                  context=loaded.context, measured=loaded.measured)
+decoder.warm_up()
+heavy = ("bitsandbytes", "transformers.modeling_utils", "torch._dynamo", "accelerate", "sympy")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "nf4")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.usefixtures("quiet")
+def test_figures_are_kept_for_a_day_and_for_one_machine(tmp_path, monkeypatch):
+    def first(name, figure, folder=tmp_path):
+        return measured.Measured(folder).get(name, lambda: figure)
+
+    assert first("rows", 7) == 7
+    assert first("seconds", [1.0, 2.0]) == [1.0, 2.0]
+    assert first("rows", 8) == 7
+    assert first("seconds", []) == [1.0, 2.0]
+    assert first("rows", 9, tmp_path / "gone") == 9
+    with monkeypatch.context() as other:
+        other.setattr(platform, "node", lambda: "another")
+        assert first("rows", 10) == 10
+    assert first("rows", 11) == 11
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
+    assert first("rows", 12) == 12
+    (tmp_path / "measured.json").write_text(json.dumps({"of": 3}))
+    assert first("rows", 13) == 13
+
+
+def test_what_was_measured_beside_others_is_not_kept(tmp_path):
+    def measure():
+        program = "import time\nend = time.time() + 0.5\nwhile time.time() < end: pass"
+        count = os.cpu_count() or 1
+        for one in [subprocess.Popen([sys.executable, "-c", program]) for _ in range(count)]:
+            one.wait()
+        return 1
+
+    here = measured.Measured(tmp_path)
+    assert here.get("figure", measure) == here.get("figure", lambda: 2) == 1
+    assert not list(tmp_path.iterdir())
