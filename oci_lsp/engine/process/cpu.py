@@ -10,11 +10,13 @@ from typing import Any
 import psutil
 import torch
 
-from oci_lsp.engine.process import fourbit, head, lean, lean_file
+from oci_lsp.engine.process import fourbit, head, lean, lean_file, measured
 from oci_lsp.engine.process.measured import Measured
 
 log = logging.getLogger(__name__)
 
+PREPARED = (lean_file.FILE, head.FILE, measured.FILE)
+"""Files beside a model's weights that spare the next start what this one has done."""
 # The rest of the memory is the user's.
 _DENSE_SHARE = 0.25
 
@@ -42,7 +44,7 @@ def prepare(
     folder: Path,
     memory: int = 0,
     shortcuts: Shortcuts = ALL,
-    measured: Measured | None = None,
+    figures: Measured | None = None,
 ) -> Any:
     """Let a model's products be computed in the quickest way that this CPU has; the model to use.
 
@@ -50,7 +52,7 @@ def prepare(
     take, 0: no limit.
     """
     if fourbit.is_available():
-        return _with_packed_products(model, folder, memory, shortcuts, measured)
+        return _with_packed_products(model, folder, memory, shortcuts, figures)
     from oci_lsp.engine.process import layers
 
     # Dequantising for each token takes longer than reading dense weights.
@@ -62,7 +64,7 @@ def prepare(
 
 
 def _with_packed_products(
-    model: Any, folder: Path, memory: int, shortcuts: Shortcuts, measured: Measured | None
+    model: Any, folder: Path, memory: int, shortcuts: Shortcuts, figures: Measured | None
 ) -> Any:
     if shortcuts.lean_layers and not isinstance(model, lean.LeanModel):
         made = lean.lean(model)
@@ -74,11 +76,11 @@ def _with_packed_products(
         from oci_lsp.engine.process import layers
 
         others = layers.install(model)
-    shortlist = shortcuts.shortlist and head.install(model, folder, measured)
+    shortlist = shortcuts.shortlist and head.install(model, folder, figures)
     products = [module for module in model.modules() if isinstance(module, fourbit.PackedLinear)]
     held = sum(product.packed_bytes for product in products)
     spare = _spare_bytes(memory, held)
-    many = fourbit.calibrate(products, spare, measured) if products else 0
+    many = fourbit.calibrate(products, spare, figures) if products else 0
     log.info(
         "%s layers, %s output layer; dense from %d rows",
         f"{others} products in transformers'" if others else "lean",

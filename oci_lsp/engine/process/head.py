@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 # Tokens whose logits are exact: far more than NF4 is ever wrong by at the top, and nearly always
 # the whole nucleus.
 LIKELY = 64
-_FILE = "output-layer.safetensors"
+FILE = "output-layer.safetensors"
+"""Beside a model's weights: the NF4 copy."""
 
 
 class ShortlistHead(nn.Module):
@@ -72,10 +73,10 @@ def install(model: Any, folder: Path, measured: Measured | None = None) -> bool:
     if head.weight.dtype != torch.bfloat16 or head.in_features % BLOCK:
         return False
     weight = head.weight.detach()
-    rough = _kept(folder / _FILE, weight.shape)
+    rough = _kept(folder / FILE, weight.shape)
     if rough is None:
         rough = quantised_output(weight)
-        _keep(rough, folder / _FILE)
+        _keep(rough, folder / FILE)
     kept = rough
 
     def measure() -> int:

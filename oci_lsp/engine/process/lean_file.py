@@ -23,7 +23,8 @@ from oci_lsp.engine.process.lean import LayerShape, LeanLayer, LeanModel, ModelS
 
 log = logging.getLogger(__name__)
 
-_FILE = "lean.pt"
+FILE = "lean.pt"
+"""Beside a model's weights: the rest of it."""
 # Raised whenever what older versions wrote must not be read any more.
 _FORMAT = 1
 # The matrices of each product, as transformers names them.
@@ -53,17 +54,17 @@ def save(model: LeanModel, folder: Path) -> None:
             for layer in model.lean_layers
         ],
     }
-    keep(folder / _FILE, lambda file: torch.save(content, file))
+    keep(folder / FILE, lambda file: torch.save(content, file))
 
 
 def load(folder: Path) -> LeanModel | None:
     """The model of a folder, if it was kept; the weights are mapped, not read."""
-    if not (folder / _FILE).is_file():
+    if not (folder / FILE).is_file():
         return None
     from transformers import AutoConfig, GenerationConfig
 
     try:
-        content = torch.load(folder / _FILE, mmap=True, weights_only=True)
+        content = torch.load(folder / FILE, mmap=True, weights_only=True)
         if content["format"] != _FORMAT:
             return None
         with safe_open(folder / "model.safetensors", framework="pt") as saved:
@@ -72,7 +73,7 @@ def load(folder: Path) -> LeanModel | None:
         if (folder / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.from_pretrained(folder)
     except (*_UNREADABLE, SafetensorError) as error:
-        log.info("%s cannot be read, it is made anew: %s", folder / _FILE, error)
+        log.info("%s cannot be read, it is made anew: %s", folder / FILE, error)
         return None
     return model
 

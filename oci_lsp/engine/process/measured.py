@@ -14,7 +14,8 @@ import torch
 
 from oci_lsp.engine.process.keeping import keep
 
-_FILE = "measured.json"
+FILE = "measured.json"
+"""Beside a model's weights: the figures."""
 _SECONDS = 24 * 3600.0
 # Share of the processors that others may use meanwhile, so that a figure is worth keeping.
 _OTHERS = 0.2
@@ -32,7 +33,7 @@ class Measured:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._file = folder / _FILE if folder is not None and folder.is_dir() else None
+        self._file = folder / FILE if folder is not None and folder.is_dir() else None
         self._here = f"{platform.node()}, {torch.get_num_threads()} threads, {torch.__version__}"
         self._figures: dict[str, int | list[float]] = {}
         self._since = time.time()
