@@ -5,7 +5,8 @@
 Several clients at once ask for one or several candidates of short and long prompts, some go on
 with an earlier conversation, some disconnect while they wait or in mid-reply, some are cut by their
 limit. At the end nothing may be lost, the queue must be empty, and the engine's memory flat: its
-resident size is printed along the way, and the last third is held against the second.
+resident size is printed along the way, and the last third is held against the second. What is kept
+of conversations grows to its bound first: `--max-memory` sets a low one, so that a third suffices.
 """
 
 from __future__ import annotations
@@ -89,9 +90,12 @@ async def main() -> None:
     parser.add_argument("--model", default="qwen2.5-coder-0.5b")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--max-memory", type=float, default=2.5, help="GB, for engine.maxMemory")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    settings = EngineSettings(model=options.model, device=options.device)
+    settings = EngineSettings(
+        model=options.model, device=options.device, max_memory=options.max_memory
+    )
     client = await lifecycle.connect(settings)
     process = psutil.Process((await client.health()).pid)
     outcomes: collections.Counter[str] = collections.Counter()
