@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from oci_lsp.engine.catalogue import hub_cache, is_whole
+from oci_lsp.engine.catalogue import hint, hub_cache, is_whole
 from oci_lsp.errors import ModelError
 
 Progress = Callable[[str, float | None], None]
@@ -77,8 +77,8 @@ async def look_up(name: str) -> Repository | str:
             return f"{endpoint()} answers {response.status_code}"
         raise ModelError(
             f"The model hub has no {name} that you may use (it answers {response.status_code})",
-            "Check the spelling; for a gated or private model accept its terms on the hub and set "
-            "HF_TOKEN.",
+            f"{hint(name)}Check the spelling; for a gated or private model accept its terms on "
+            "the hub and set HF_TOKEN.",
         )
     if response.status_code != 200:
         return f"{endpoint()} answers {response.status_code}"

@@ -266,6 +266,14 @@ async def test_a_model_that_only_the_hub_has(carried):
     assert "qwen2.5-coder-0.5b" in caught.value.advice
 
 
+async def test_a_misspelt_hub_id_while_the_hub_cannot_be_reached(carried):
+    wrong = catalogue.resolve("Qwen/Qwen2.5-Codr-7B-Instruct", Device("cpu", "CPU", 16 * GIB))
+    with pytest.raises(ModelError, match="cannot be fetched") as caught:
+        await fetch.ensure(wrong, consent=yes)
+    assert "Did you mean Qwen/Qwen2.5-Coder-7B-Instruct" in caught.value.advice
+    assert "local folder or GGUF file" in caught.value.advice
+
+
 @contextlib.contextmanager
 def hub(answers, monkeypatch):
     """A model hub that knows the given paths: status, headers and body of each."""
