@@ -14,32 +14,38 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_tiny_model(
-    folder: Path, *, seed: int = 0, context: int = 2048, template: bool = True
-) -> Path:
-    """Save a Qwen2 of two layers and a byte-level tokenizer (one token per byte) to a folder."""
-    import torch
+def make_tokenizer(special, **options):
+    """A byte-level tokenizer: the special tokens, then one token per byte."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(
-        models.BPE(vocab={text: index for index, text in enumerate(special + letters)}, merges=[])
+        models.BPE(
+            vocab={text: index for index, text in enumerate([*special, *letters])}, merges=[]
+        )
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=["<|im_start|>"],
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, additional_special_tokens=list(special), **options
     )
+
+
+def make_tiny_model(
+    folder: Path, *, seed: int = 0, context: int = 2048, template: bool = True
+) -> Path:
+    """Save a Qwen2 of two layers and a byte-level tokenizer to a folder."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    fast = make_tokenizer(special, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     if template:
         fast.chat_template = CHAT_TEMPLATE
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=len(special) + len(letters),
+        vocab_size=len(fast),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,

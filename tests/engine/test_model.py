@@ -10,14 +10,22 @@ import transformers
 from safetensors.torch import load_file
 
 from oci_lsp.engine import catalogue
-from oci_lsp.engine.process import gguf_source, model
+from oci_lsp.engine.process import fourbit, gguf_source, head, model
 from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.decode import Decoder
+from oci_lsp.engine.process.generation import Counts, Generation, Sampling
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.errors import ModelError
-from tests.engine.conftest import make_tiny_model
+from tests.engine.conftest import make_tiny_model, make_tokenizer
 
 
 def logits(loaded):
+    # From how many rows another product is taken is measured at each start, and rounds otherwise.
+    for module in loaded.model.modules():
+        if isinstance(module, fourbit.PackedLinear):
+            module.many = 1000
+        elif isinstance(module, head.ShortlistHead):
+            module._many = 1
     with torch.inference_mode():
         reading = Reading(Lanes(2), 5, "cpu")
         return loaded.model(torch.tensor([[5, 6, 7, 8, 9]]), reading=reading).logits
@@ -95,8 +103,58 @@ def test_one_matrix_in_two_precisions_is_tied(tiny_model, noise):
 
 def test_a_base_model_without_a_chat_template(tmp_path):
     folder = make_tiny_model(tmp_path / "base", template=False)
+    make_tokenizer(["<unk>", "<s>", "</s>"], eos_token="</s>").save_pretrained(folder)
     with pytest.raises(ModelError, match="no chat template"):
         model.load(folder, tmp_path / "nf4", "cpu", silent)
+
+
+def generated(loaded):
+    """How many tokens a greedy reply has that nothing ends."""
+    decoder = Decoder(
+        loaded.model, loaded.tokenizer, stop_tokens=frozenset(), context=loaded.context
+    )
+    counts = Counts()
+    generation = Generation(prompt=[5, 6, 7, 8, 9], rows=[Sampling()], max_tokens=8)
+    list(decoder.generate(generation, lambda: False, counts))
+    return counts.completion_tokens
+
+
+def test_a_checkpoint_in_nf4_is_loaded_as_it_is(tiny_model, tmp_path):
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tiny_model,
+        quantization_config=transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        ),
+        dtype=torch.bfloat16,
+        device_map={"": "cpu"},
+    )
+    checkpoint = tmp_path / "checkpoint"
+    theirs.save_pretrained(checkpoint)
+    transformers.AutoTokenizer.from_pretrained(tiny_model).save_pretrained(checkpoint)
+    told = []
+    loaded = model.load(
+        checkpoint, tmp_path / "nf4", "cpu", lambda text, _fraction: told.append(text)
+    )
+    assert not any("Quantising" in text for text in told)
+    assert not (tmp_path / "nf4").exists()
+    ours = model.load(tiny_model, tmp_path / "ours", "cpu", silent)
+    assert torch.equal(logits(loaded), logits(ours))
+    assert generated(loaded) == 8
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_a_checkpoint_in_another_4_bit_form_says_what_to_take(tmp_path, method):
+    source = make_tiny_model(tmp_path / "m")
+    config = json.loads((source / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": method, "bits": 4, "group_size": 128}
+    (source / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"quantised with {method}") as caught:
+        model.load(source, tmp_path / "nf4", "cpu", silent)
+    assert "bitsandbytes" in caught.value.advice
+    assert "GGUF" in caught.value.advice
 
 
 @pytest.mark.parametrize("fault", ["weights", "config", "architecture", "gguf"])
