@@ -324,7 +324,7 @@ def hub_cache() -> Path:
 
 
 def hub_snapshot(hub: str) -> Path | None:
-    """A whole copy of the repository's safetensors in Hugging Face's cache."""
+    """A whole copy of the repository's weights in Hugging Face's cache."""
     repository = hub_cache() / f"models--{hub.replace('/', '--')}"
     try:
         revision = (repository / "refs" / "main").read_text("utf-8").strip()
@@ -335,12 +335,14 @@ def hub_snapshot(hub: str) -> Path | None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds a configuration and all of its safetensors."""
+    """Whether a folder holds a configuration and all of its weights."""
     if not (folder / "config.json").is_file():
         return False
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return (folder / "model.safetensors").is_file()
+    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
+    indexes = [file.with_name(f"{file.name}.index.json") for file in files]
+    index = next((file for file in indexes if file.is_file()), None)
+    if index is None:
+        return any(file.is_file() for file in files)
     try:
         weights: dict[str, Any] = json.loads(index.read_text("utf-8"))["weight_map"]
     except (OSError, ValueError, KeyError):

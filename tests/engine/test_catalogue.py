@@ -168,7 +168,14 @@ def test_a_folder_that_is_no_model(tmp_path):
         catalogue.resolve(str(tmp_path), CPU)
 
 
-def test_the_hubs_copy_counts_only_when_whole(own_folders):
+@pytest.mark.parametrize(
+    ("index", "part"),
+    [
+        ("model.safetensors.index.json", "model-{}.safetensors"),
+        ("pytorch_model.bin.index.json", "pytorch_model-{}.bin"),
+    ],
+)
+def test_the_hubs_copy_counts_only_when_whole(own_folders, index, part):
     ref = catalogue.resolve("someone/model", CPU)
     repository = own_folders / "hub" / "models--someone--model"
     snapshot = repository / "snapshots" / "abc"
@@ -176,11 +183,11 @@ def test_the_hubs_copy_counts_only_when_whole(own_folders):
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
     (snapshot / "config.json").write_text("{}")
-    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
-    (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
-    (snapshot / "model-1.safetensors").write_text("")
+    parts = {"a": part.format(1), "b": part.format(2)}
+    (snapshot / index).write_text(json.dumps({"weight_map": parts}))
+    (snapshot / parts["a"]).write_text("")
     assert catalogue.local_source(ref) is None
-    (snapshot / "model-2.safetensors").write_text("")
+    (snapshot / parts["b"]).write_text("")
     assert catalogue.local_source(ref) == snapshot
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import pytest
 import torch
@@ -143,6 +144,86 @@ def test_a_checkpoint_in_nf4_is_loaded_as_it_is(tiny_model, tmp_path):
     ours = model.load(tiny_model, tmp_path / "ours", "cpu", silent)
     assert torch.equal(logits(loaded), logits(ours))
     assert generated(loaded) == 8
+
+
+def as_pickle(folder, weights):
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+
+
+def test_weights_that_come_pickled(tiny_model, tmp_path):
+    source = make_tiny_model(tmp_path / "m")
+    as_pickle(source, load_file(source / "model.safetensors"))
+    ours = model.load(tiny_model, tmp_path / "ours", "cpu", silent)
+    loaded = model.load(source, tmp_path / "nf4", "cpu", silent)
+    assert torch.equal(logits(loaded), logits(ours))
+
+
+class Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_what_a_pickle_says_is_not_done(tmp_path):
+    source = make_tiny_model(tmp_path / "m")
+    as_pickle(source, {"weight": Hostile(str(tmp_path / "touched"))})
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        model.load(source, tmp_path / "nf4", "cpu", silent)
+    assert not (tmp_path / "touched").exists()
+
+
+def sentencepiece_model():
+    """A vocabulary as CodeLlama's come, written by hand: special tokens, bytes and some letters."""
+
+    def piece(text, score, kind):
+        raw = text.encode()
+        body = b"\x0a" + bytes([len(raw)]) + raw + b"\x15" + struct.pack("<f", score)
+        body += b"\x18" + bytes([kind])
+        return b"\x0a" + bytes([len(body)]) + body
+
+    special = [piece(text, 0, kind) for text, kind in (("<unk>", 2), ("<s>", 3), ("</s>", 3))]
+    octets = [piece(f"<0x{value:02X}>", 0, 6) for value in range(256)]
+    letters = [piece(letter, -1.0 - index, 1) for index, letter in enumerate("▁abcdefgh")]
+    byte_pairs = b"\x12\x02\x18\x02"
+    return b"".join([*special, *octets, *letters, byte_pairs])
+
+
+def make_codellama(folder):
+    config = transformers.LlamaConfig(
+        vocab_size=280,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    (folder / "tokenizer.model").write_bytes(sentencepiece_model())
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CodeLlamaTokenizer"}')
+    return folder
+
+
+def test_a_tokenizer_of_sentencepiece(tmp_path):
+    pytest.importorskip("sentencepiece")
+    loaded = model.load(make_codellama(tmp_path / "m"), tmp_path / "nf4", "cpu", silent)
+    text = loaded.tokenizer.apply_chat_template(
+        [{"role": "user", "content": "abc"}], tokenize=False
+    )
+    assert text == "<s>[INST] abc [/INST]"
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert ids[0] == 1
+    assert loaded.tokenizer.decode(ids, skip_special_tokens=True).strip() == "[INST] abc [/INST]"
+    assert 2 in loaded.stop_tokens
+
+
+def test_a_tokenizer_whose_library_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "is_sentencepiece_available", lambda: False)
+    with pytest.raises(ModelError, match="needs sentencepiece") as caught:
+        model.load(make_codellama(tmp_path / "m"), tmp_path / "nf4", "cpu", silent)
+    assert "pip install sentencepiece protobuf" in caught.value.advice
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq"])

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
 from oci_lsp.engine import formats
 from oci_lsp.engine.catalogue import nf4_is_whole, nf4_manifest
@@ -129,13 +130,28 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def from_folder(folder: Path, device: str, *, quantise: bool) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder as transformers loads them, quantised to NF4 if asked to."""
+    """Model and tokenizer of a folder as transformers loads them, quantised to NF4 if asked to.
+
+    Raises:
+        ModelError: a library is missing that reads its tokenizer.
+    """
+    _require_sentencepiece(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     options: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": {"": device}}
     if quantise:
         options["quantization_config"] = _nf4_config(_unsuitable(folder))
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
     return model, tokenizer
+
+
+def _require_sentencepiece(folder: Path) -> None:
+    # transformers then asks for another library, which does not help.
+    alone = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
+    if alone and not (is_sentencepiece_available() and is_protobuf_available()):
+        raise ModelError(
+            f"The tokenizer of the model at {folder} needs sentencepiece and protobuf",
+            "Install them with: pip install sentencepiece protobuf",
+        )
 
 
 def _from_gguf(path: Path, device: str, report: Report) -> tuple[Any, Any]:
