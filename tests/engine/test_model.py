@@ -17,7 +17,7 @@ from oci_lsp.engine.process.decode import Decoder
 from oci_lsp.engine.process.generation import Counts, Generation, Sampling
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.errors import ModelError
-from tests.engine.conftest import make_tiny_model, make_tokenizer
+from tests.engine.conftest import make_tiny_gguf, make_tiny_model, make_tokenizer
 
 
 def logits(loaded):
@@ -107,6 +107,17 @@ def test_a_base_model_without_a_chat_template(tmp_path):
     make_tokenizer(["<unk>", "<s>", "</s>"], eos_token="</s>").save_pretrained(folder)
     with pytest.raises(ModelError, match="no chat template"):
         model.load(folder, tmp_path / "nf4", "cpu", silent)
+
+
+def test_a_gguf_file_without_a_chat_template(tiny_model, tmp_path):
+    file = make_tiny_gguf(tiny_model, tmp_path / "tiny.gguf")
+    loaded = model.load(file, tmp_path / "nf4", "cpu", silent)
+    assert "<|im_start|>" in loaded.tokenizer.chat_template
+    # <|endoftext|>, which the file does not name, and <|im_end|>.
+    assert loaded.stop_tokens == {0, 2}
+    ours = model.load(tiny_model, tmp_path / "ours", "cpu", silent)
+    compared = torch.stack([logits(loaded).flatten(), logits(ours).flatten()])
+    assert torch.corrcoef(compared)[0, 1] > 0.99
 
 
 def generated(loaded):
