@@ -90,7 +90,7 @@ def command_parser() -> Parser:
     pull.add_argument("name", help="a name of `model list`, a Hugging Face id or a GGUF file")
     _add_yes(pull)
     remove = actions.add_parser("remove", help="delete a model's files")
-    remove.add_argument("name")
+    remove.add_argument("name", help="a name that `model list` shows, or what was pulled")
 
     engine = commands.add_parser("engine", help="the process that holds the model")
     actions = engine.add_subparsers(dest="action", required=True, parser_class=Parser)

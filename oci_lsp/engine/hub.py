@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from oci_lsp.engine.catalogue import hub_cache, is_whole
+from oci_lsp.engine.catalogue import hint, hub_cache, is_whole
 from oci_lsp.errors import ModelError
 
 Progress = Callable[[str, float | None], None]
@@ -31,14 +31,23 @@ _WANTED = (
     "*.safetensors",
     "*.safetensors.index.json",
 )
+# Where there are no safetensors; read without running what a pickle can say.
+_PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of the hub that can be used: `size` is what its download takes, in bytes."""
+    """A repository of the hub that can be used.
+
+    Attributes:
+        name: its id.
+        size: what its download takes, in bytes.
+        wanted: masks of the files to download.
+    """
 
     name: str
     size: int
+    wanted: tuple[str, ...] = _WANTED
 
 
 def endpoint() -> str:
@@ -77,8 +86,8 @@ async def look_up(name: str) -> Repository | str:
             return f"{endpoint()} answers {response.status_code}"
         raise ModelError(
             f"The model hub has no {name} that you may use (it answers {response.status_code})",
-            "Check the spelling; for a gated or private model accept its terms on the hub and set "
-            "HF_TOKEN.",
+            f"{hint(name)}Check the spelling; for a gated or private model accept its terms on "
+            "the hub and set HF_TOKEN.",
         )
     if response.status_code != 200:
         return f"{endpoint()} answers {response.status_code}"
@@ -86,20 +95,22 @@ async def look_up(name: str) -> Repository | str:
         files = {item["rfilename"]: item.get("size") or 0 for item in response.json()["siblings"]}
     except (ValueError, KeyError, TypeError):
         return f"{endpoint()} does not answer as a model hub"
-    weights = [file for file in files if file.endswith(".safetensors")]
-    if not weights or "config.json" not in files:
+    safe = any(file.endswith(".safetensors") for file in files)
+    pickled = any(fnmatch(file, _PICKLED[0]) for file in files)
+    if not (safe or pickled) or "config.json" not in files:
         raise ModelError(
-            f"{name} has no safetensors to load",
+            f"{name} has no weights to load",
             "Take a repository with config.json and *.safetensors, or a GGUF file by its path.",
         )
+    wanted = _WANTED if safe else _WANTED + _PICKLED
     size = sum(
-        count for file, count in files.items() if any(fnmatch(file, mask) for mask in _WANTED)
+        count for file, count in files.items() if any(fnmatch(file, mask) for mask in wanted)
     )
-    return Repository(name, size)
+    return Repository(name, size, wanted)
 
 
 async def download(repository: Repository, report: Progress) -> Path:
-    """Download a repository's safetensors, tokenizer and configuration; resumes what was begun.
+    """Download a repository's weights, tokenizer and configuration; resumes what was begun.
 
     Raises:
         ModelError: it failed, or what arrived is not whole.
@@ -114,7 +125,7 @@ async def download(repository: Repository, report: Progress) -> Path:
         return Path(
             snapshot_download(
                 repository.name,
-                allow_patterns=list(_WANTED),
+                allow_patterns=list(repository.wanted),
                 cache_dir=cache_dir(),
                 endpoint=endpoint(),
                 tqdm_class=_bar(repository, report, cancelled),

@@ -163,12 +163,12 @@ def _require_memory(ref: ModelRef, device: Device) -> None:
         ModelError: it needs more memory than there is.
     """
     most = device.most_bytes
-    if ref.entry is None or ref.entry.memory_bytes <= most:
+    if ref.entry is None or (needed := ref.entry.memory_bytes(device.kind)) <= most:
         return
     fitting = [entry for entry in catalogue.entries() if entry.fits(device)]
     best = max(fitting, key=lambda entry: entry.quality, default=None)
     raise ModelError(
-        f"{ref.name} needs {ref.entry.memory_bytes / 1e9:.1f} GB, "
+        f"{ref.name} needs {needed / 1e9:.1f} GB, "
         + (
             f"engine.maxMemory allows {most / 1e9:.1f} GB"
             if most < device.memory_bytes

@@ -92,23 +92,35 @@ def _list(settings: Settings) -> int:
     named = catalogue.find(settings.engine.model)
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for column in ("model", "parameters", "memory in NF4", "here", "fits", ""):
-        table.add_column(column, justify="right" if column == "parameters" else "left")
+    # The names are what a user copies from here: they are never cut short.
+    table.add_column("model", min_width=max(len(entry.name) for entry in catalogue.entries()))
+    table.add_column("weights", justify="right")
+    table.add_column("memory", justify="right")
+    for column in ("here", "fits", ""):
+        table.add_column(column)
     for entry in catalogue.entries():
         source = catalogue.local_source(entry.ref)
         here = "" if source is None else ("NF4" if catalogue.has_nf4(entry.ref) else "fetched")
         table.add_row(
             entry.name,
             f"{entry.parameters / _GB:.1f} B",
-            f"{entry.memory_bytes / _GB:.1f} GB",
+            f"{entry.memory_bytes(device.kind) / _GB:.1f} GB",
             here,
-            "yes" if entry.fits(device) else "no",
+            f"no: {obstacle}" if (obstacle := entry.obstacle(device)) else "yes",
             ", ".join(_marks(entry, auto, named)),
         )
     console.print(table)
-    why = "the best local one that fits" if catalogue.entry_is_local(auto) else "none is local yet"
-    gib = device.memory_bytes / devices.GIB
-    console.print(f"\n{device.name}, {gib:.1f} GiB. `auto` takes {auto.name}: {why}.")
+    others = catalogue.others_kept()
+    if others:
+        console.print(f"\nKept too, in NF4: {', '.join(path.name for path in others)}.")
+    gib, usable = (count / devices.GIB for count in (device.memory_bytes, device.usable_bytes))
+    console.print(f"\n{device.name}, {gib:.1f} GiB; a model may take {usable:.1f} GiB of them.")
+    if device.kind == "cpu":
+        console.print(
+            "Beyond the memory of the list, up to a quarter of what is free is used for dense "
+            "weights, where those are quicker."
+        )
+    console.print(f"`auto` takes {auto.name}: {catalogue.why(device)}.")
     if settings.engine.url:
         console.print(f"None is used here: engine.url is {settings.engine.url}.")
     elif settings.engine.model not in ("", "auto"):
@@ -125,6 +137,12 @@ def _marks(entry: Entry, auto: Entry, named: Entry | None) -> Iterator[str]:
 
 def _remove(name: str, settings: Settings) -> int:
     """Delete what oci-lsp itself keeps of a model: NF4 weights and downloads."""
+    # The list's names of what is not in the catalogue; a file that was its source may be gone.
+    for folder in catalogue.others_kept():
+        if folder.name == name:
+            shutil.rmtree(folder)
+            print(f"deleted {folder}")
+            return 0
     ref = catalogue.resolve(name, devices.detect(settings.engine))
     files = [file.path() for file in catalogue.wheel_files() if file.model == ref.name]
     found = [path for path in (ref.nf4_dir, *files) if path.exists()]

@@ -48,7 +48,25 @@ def test_memory_is_about_half_a_byte_a_weight_and_embeddings_in_bf16():
     entry = catalogue.find("Qwen/Qwen2.5-Coder-7B-Instruct")
     assert entry is not None
     assert entry.nf4_bytes == pytest.approx(6.53e9 * 0.516 + 1.09e9 * 2, rel=0.01)
-    assert entry.nf4_bytes < entry.memory_bytes < 1.5 * entry.nf4_bytes
+    assert entry.nf4_bytes < entry.memory_bytes("cuda") < 1.5 * entry.nf4_bytes
+
+
+def test_a_cpu_holds_the_weights_twice():
+    """The kernel's layout beside the plain one, and the output matrix in 4 bits."""
+    entry = catalogue.find("qwen2.5-coder-1.5b")
+    assert entry is not None
+    more = entry.memory_bytes("cpu") - entry.memory_bytes("cuda")
+    assert more == pytest.approx(1.31e9 * 0.578 + 0.233e9 * 0.531, rel=0.01)
+
+
+def test_what_a_cpu_holds_of_a_layer_is_what_is_counted():
+    torch = pytest.importorskip("torch")
+    from oci_lsp.engine.process import layers
+
+    product = layers.packed([layers.quantised(torch.randn(64, 128, dtype=torch.bfloat16))])
+    held = [product.packed.weights, product.packed.scales, *product.parts[0]]
+    counted = catalogue.NF4_BYTES + catalogue.PACKED_BYTES + catalogue.PLAIN_SCALES_BYTES
+    assert sum(tensor.nbytes for tensor in held) == pytest.approx(64 * 128 * counted, rel=0.001)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +86,41 @@ def test_memory_is_about_half_a_byte_a_weight_and_embeddings_in_bf16():
 )
 def test_auto_takes_the_best_local_model_that_fits(device, local, taken):
     assert catalogue.choose(device, lambda entry: entry.name in local).name == taken
+
+
+@pytest.mark.parametrize(
+    ("device", "local", "words"),
+    [
+        (CPU, set(), "none is local yet"),
+        (CPU, {"qwen2.5-coder-7b"}, "none of the local ones suits"),
+        (CPU, {"qwen2.5-coder-0.5b"}, "the local one that fits (HumanEval+ 57 %)"),
+        (CPU, {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"}, "the best of 2 local ones"),
+        (CPU, {"qwen2.5-coder-0.5b", "qwen2.5-coder-3b"}, "qwen2.5-coder-3b is too slow here"),
+        (CPU, {"qwen2.5-coder-0.5b", "qwen2.5-coder-32b"}, "qwen2.5-coder-32b is too large here"),
+        (GPU, {"qwen2.5-coder-3b", "qwen2.5-coder-32b"}, "the best of 2 local ones"),
+    ],
+)
+def test_auto_says_why(device, local, words):
+    assert words in catalogue.why(device, lambda entry: entry.name in local)
+
+
+def test_what_is_fetched_first_fits_what_the_user_allows():
+    allowed = Device("cpu", "CPU", 16 * GIB, limit_bytes=2_000_000_000)
+    assert catalogue.starter(allowed).name == "qwen2.5-coder-0.5b"
+    assert catalogue.starter(CPU).name == "qwen2.5-coder-1.5b"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("opencodeinterpeter-ds-6.7b", "opencodeinterpreter-ds-6.7b"),
+        ("m-a-p/OpenCodeInterpeter-DS-6.7B", "m-a-p/OpenCodeInterpreter-DS-6.7B"),
+    ],
+)
+def test_a_misspelt_name_is_recognised(name, meant):
+    assert f"Did you mean {meant}" in catalogue.hint(name)
+    assert catalogue.hint(meant) == ""
+    assert catalogue.hint("someone/else") == ""
 
 
 def test_what_a_name_stands_for(own_folders, tmp_path):
@@ -114,7 +167,14 @@ def test_a_folder_that_is_no_model(tmp_path):
         catalogue.resolve(str(tmp_path), CPU)
 
 
-def test_the_hubs_copy_counts_only_when_whole(own_folders):
+@pytest.mark.parametrize(
+    ("index", "part"),
+    [
+        ("model.safetensors.index.json", "model-{}.safetensors"),
+        ("pytorch_model.bin.index.json", "pytorch_model-{}.bin"),
+    ],
+)
+def test_the_hubs_copy_counts_only_when_whole(own_folders, index, part):
     ref = catalogue.resolve("someone/model", CPU)
     repository = own_folders / "hub" / "models--someone--model"
     snapshot = repository / "snapshots" / "abc"
@@ -122,11 +182,11 @@ def test_the_hubs_copy_counts_only_when_whole(own_folders):
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
     (snapshot / "config.json").write_text("{}")
-    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
-    (snapshot / "model.safetensors.index.json").write_text(json.dumps(index))
-    (snapshot / "model-1.safetensors").write_text("")
+    parts = {"a": part.format(1), "b": part.format(2)}
+    (snapshot / index).write_text(json.dumps({"weight_map": parts}))
+    (snapshot / parts["a"]).write_text("")
     assert catalogue.local_source(ref) is None
-    (snapshot / "model-2.safetensors").write_text("")
+    (snapshot / parts["b"]).write_text("")
     assert catalogue.local_source(ref) == snapshot
 
 
@@ -204,8 +264,8 @@ def test_a_limit_on_the_memory():
 
 
 def test_the_next_smaller_model():
-    smaller = catalogue.smaller("qwen2.5-coder-1.5b")
+    smaller = catalogue.smaller("qwen2.5-coder-1.5b", "cpu")
     assert smaller is not None
     assert smaller.name == "qwen2.5-coder-0.5b"
-    assert catalogue.smaller("qwen2.5-coder-0.5b") is None
-    assert catalogue.smaller("my-own") is None
+    assert catalogue.smaller("qwen2.5-coder-0.5b", "cpu") is None
+    assert catalogue.smaller("my-own", "cuda") is None

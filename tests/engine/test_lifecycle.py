@@ -130,6 +130,14 @@ async def test_a_model_that_cannot_be_loaded(engines, tmp_path):
     assert "transformers" in caught.value.advice
 
 
+async def test_a_model_that_needs_more_memory_than_is_allowed(engines):
+    with pytest.raises(ModelError, match=r"needs 3\.\d GB, engine.maxMemory allows 2") as caught:
+        await lifecycle.connect(
+            EngineSettings(model="qwen2.5-coder-1.5b", device="cpu", max_memory=2.0)
+        )
+    assert "qwen2.5-coder-0.5b would fit" in caught.value.advice
+
+
 async def test_a_change_of_version_is_another_engine(engines, tiny_model, monkeypatch):
     from oci_lsp.engine import identity
 

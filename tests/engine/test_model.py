@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from safetensors.torch import load_file
 from oci_lsp.engine import catalogue
 from oci_lsp.engine.process import gguf_source, model
 from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.decode import Decoder
+from oci_lsp.engine.process.generation import Counts, Generation, Sampling
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.errors import ModelError
-from tests.engine.conftest import make_tiny_model
+from tests.engine.conftest import make_tiny_gguf, make_tiny_model, make_tokenizer
 
 
 def logits(loaded):
@@ -98,8 +101,149 @@ def test_one_matrix_in_two_precisions_is_tied(tiny_model, noise):
 
 def test_a_base_model_without_a_chat_template(tmp_path):
     folder = make_tiny_model(tmp_path / "base", template=False)
+    make_tokenizer(["<unk>", "<s>", "</s>"], eos_token="</s>").save_pretrained(folder)
     with pytest.raises(ModelError, match="no chat template"):
         model.load(folder, tmp_path / "nf4", "cpu", silent)
+
+
+def test_a_gguf_file_without_a_chat_template(tiny_model, tmp_path):
+    file = make_tiny_gguf(tiny_model, tmp_path / "tiny.gguf")
+    loaded = model.load(file, tmp_path / "nf4", "cpu", silent)
+    assert "<|im_start|>" in loaded.tokenizer.chat_template
+    # <|endoftext|>, which the file does not name, and <|im_end|>.
+    assert loaded.stop_tokens == {0, 2}
+    ours = model.load(tiny_model, tmp_path / "ours", "cpu", silent)
+    compared = torch.stack([logits(loaded).flatten(), logits(ours).flatten()])
+    assert torch.corrcoef(compared)[0, 1] > 0.99
+
+
+def generated(loaded):
+    """How many tokens a greedy reply has that nothing ends."""
+    decoder = Decoder(
+        loaded.model, loaded.tokenizer, stop_tokens=frozenset(), context=loaded.context
+    )
+    counts = Counts()
+    generation = Generation(prompt=[5, 6, 7, 8, 9], rows=[Sampling()], max_tokens=8)
+    list(decoder.generate(generation, lambda: False, counts))
+    return counts.completion_tokens
+
+
+def test_a_checkpoint_in_nf4_is_loaded_as_it_is(tiny_model, tmp_path):
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tiny_model,
+        quantization_config=transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16,
+        ),
+        dtype=torch.bfloat16,
+        device_map={"": "cpu"},
+    )
+    checkpoint = tmp_path / "checkpoint"
+    theirs.save_pretrained(checkpoint)
+    transformers.AutoTokenizer.from_pretrained(tiny_model).save_pretrained(checkpoint)
+    told = []
+    loaded = model.load(
+        checkpoint, tmp_path / "nf4", "cpu", lambda text, _fraction: told.append(text)
+    )
+    assert not any("Quantising" in text for text in told)
+    assert not (tmp_path / "nf4").exists()
+    ours = model.load(tiny_model, tmp_path / "ours", "cpu", silent)
+    assert torch.equal(logits(loaded), logits(ours))
+    assert generated(loaded) == 8
+
+
+def as_pickle(folder, weights):
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+
+
+def test_weights_that_come_pickled(tiny_model, tmp_path):
+    source = make_tiny_model(tmp_path / "m")
+    as_pickle(source, load_file(source / "model.safetensors"))
+    ours = model.load(tiny_model, tmp_path / "ours", "cpu", silent)
+    loaded = model.load(source, tmp_path / "nf4", "cpu", silent)
+    assert torch.equal(logits(loaded), logits(ours))
+
+
+class Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_what_a_pickle_says_is_not_done(tmp_path):
+    source = make_tiny_model(tmp_path / "m")
+    as_pickle(source, {"weight": Hostile(str(tmp_path / "touched"))})
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        model.load(source, tmp_path / "nf4", "cpu", silent)
+    assert not (tmp_path / "touched").exists()
+
+
+def sentencepiece_model():
+    """A vocabulary as CodeLlama's come, written by hand: special tokens, bytes and some letters."""
+
+    def piece(text, score, kind):
+        raw = text.encode()
+        body = b"\x0a" + bytes([len(raw)]) + raw + b"\x15" + struct.pack("<f", score)
+        body += b"\x18" + bytes([kind])
+        return b"\x0a" + bytes([len(body)]) + body
+
+    special = [piece(text, 0, kind) for text, kind in (("<unk>", 2), ("<s>", 3), ("</s>", 3))]
+    octets = [piece(f"<0x{value:02X}>", 0, 6) for value in range(256)]
+    letters = [piece(letter, -1.0 - index, 1) for index, letter in enumerate("▁abcdefgh")]
+    byte_pairs = b"\x12\x02\x18\x02"
+    return b"".join([*special, *octets, *letters, byte_pairs])
+
+
+def make_codellama(folder):
+    config = transformers.LlamaConfig(
+        vocab_size=280,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    (folder / "tokenizer.model").write_bytes(sentencepiece_model())
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CodeLlamaTokenizer"}')
+    return folder
+
+
+def test_a_tokenizer_of_sentencepiece(tmp_path):
+    pytest.importorskip("sentencepiece")
+    loaded = model.load(make_codellama(tmp_path / "m"), tmp_path / "nf4", "cpu", silent)
+    text = loaded.tokenizer.apply_chat_template(
+        [{"role": "user", "content": "abc"}], tokenize=False
+    )
+    assert text == "<s>[INST] abc [/INST]"
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert ids[0] == 1
+    assert loaded.tokenizer.decode(ids, skip_special_tokens=True).strip() == "[INST] abc [/INST]"
+    assert 2 in loaded.stop_tokens
+
+
+def test_a_tokenizer_whose_library_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "is_sentencepiece_available", lambda: False)
+    with pytest.raises(ModelError, match="needs sentencepiece") as caught:
+        model.load(make_codellama(tmp_path / "m"), tmp_path / "nf4", "cpu", silent)
+    assert "pip install sentencepiece protobuf" in caught.value.advice
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_a_checkpoint_in_another_4_bit_form_says_what_to_take(tmp_path, method):
+    source = make_tiny_model(tmp_path / "m")
+    config = json.loads((source / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": method, "bits": 4, "group_size": 128}
+    (source / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"quantised with {method}") as caught:
+        model.load(source, tmp_path / "nf4", "cpu", silent)
+    assert "bitsandbytes" in caught.value.advice
+    assert "GGUF" in caught.value.advice
 
 
 @pytest.mark.parametrize("fault", ["weights", "config", "architecture", "gguf"])

@@ -96,3 +96,64 @@ def test_a_server_is_not_ours_to_stop(variables):
     done = oci("engine", "stop", "--set", "engine.url=http://x", env=variables)
     assert done.returncode == 2
     assert "not oci-lsp's to stop" in done.stderr
+
+
+def test_a_file_is_pulled_listed_and_removed(tiny_model, variables, tmp_path):
+    from tests.engine.conftest import make_tiny_gguf
+
+    file = make_tiny_gguf(tiny_model, tmp_path / "tiny-coder.gguf")
+    pulled = oci("model", "pull", str(file), "--yes", env=variables)
+    assert pulled.returncode == 0, pulled.stderr
+    assert "tiny-coder is ready" in pulled.stdout
+    oci("engine", "stop", env=variables)
+    file.unlink()
+
+    listed = oci("model", "list", env=variables).stdout
+    (line,) = [line for line in listed.splitlines() if line.startswith("Kept too, in NF4: ")]
+    name = line.removeprefix("Kept too, in NF4: ").rstrip(".")
+    assert name.startswith("tiny-coder-")
+
+    removed = oci("model", "remove", name, env=variables)
+    assert removed.returncode == 0, removed.stderr
+    assert "deleted" in removed.stdout
+    assert "Kept too" not in oci("model", "list", env=variables).stdout
+
+
+def test_the_list_says_what_auto_takes_and_why(variables):
+    listed = oci("model", "list", env=variables).stdout
+    (row,) = [line for line in listed.splitlines() if "<- auto" in line]
+    assert f"`auto` takes {row.split()[0]}: none is local yet" in listed
+    (large,) = [line for line in listed.splitlines() if "opencodeinterpreter-cl-70b" in line]
+    assert "no: too large" in large
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("someone/not-here", ("cannot be fetched", "HF_HUB_OFFLINE is set", "GGUF file")),
+        ("m-a-p/OpenCodeInterpeter-DS-6.7B", ("Did you mean m-a-p/OpenCodeInterpreter-DS-6.7B",)),
+        ("qwen2.5-codr-1.5b", ("no model called", "Did you mean qwen2.5-coder-1.5b")),
+        ("./gone.gguf", ("no model at", "gone.gguf")),
+    ],
+)
+def test_a_pull_that_cannot_be_says_what_to_do(name, words, variables):
+    done = oci("model", "pull", name, "--yes", env=variables)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in " ".join(done.stderr.split())
+
+
+def test_a_file_that_is_no_gguf_file(tmp_path, variables):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"no GGUF at all")
+    done = oci("model", "pull", str(broken), "--yes", env=variables)
+    assert done.returncode == 2
+    assert "cannot be loaded" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_to_remove(variables):
+    done = oci("model", "remove", "qwen2.5-coder-0.5b", env=variables)
+    assert done.returncode == 2
+    assert "Nothing of qwen2.5-coder-0.5b is kept" in done.stderr

@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
+from oci_lsp.engine import formats
 from oci_lsp.engine.catalogue import nf4_is_whole, nf4_manifest
 from oci_lsp.engine.process import attention, cpu
 from oci_lsp.engine.process.kv import CACHE_BYTES
@@ -25,8 +27,9 @@ from oci_lsp.errors import ModelError
 Report = Callable[[str, float], None]
 """Told what is going on, and the fraction done (0..1)."""
 
-# Ends of a turn in the chat formats of the catalogue; not every configuration names its own.
-_TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|EOT|>", "<|eot_id|>", "<end_of_turn>", "</s>")
+# Ends of a turn in the chat formats of the catalogue and of Llama 3; not every configuration names
+# its own.
+_TURN_ENDS = {"<|eot_id|>"}.union(*(known.stop for known in formats.FORMATS))
 _DEFAULT_CONTEXT = 4096
 _CACHE_SHARE = 8
 # bitsandbytes lays weights out for AVX-512 in blocks of this many rows and columns; matrices that
@@ -116,11 +119,8 @@ def load(
         report("Laying the weights out for this CPU", 0.8)
         measured = Measured(nf4_dir)
         model = cpu.prepare(model, nf4_dir, memory, shortcuts, measured)
-    if not getattr(tokenizer, "chat_template", None):
-        raise ModelError(
-            f"The model at {source} has no chat template, so it cannot be talked to",
-            "Take an instruction-tuned model; base models are of no use here.",
-        )
+    # The NF4 folder of a model of the catalogue has its name.
+    formats.complete(tokenizer, nf4_dir.name, model.config.model_type, source)
     config = model.config.get_text_config(decoder=True)
     context = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
     return Loaded(
@@ -142,13 +142,28 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def from_folder(folder: Path, device: str, *, quantise: bool) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder as transformers loads them, quantised to NF4 if asked to."""
+    """Model and tokenizer of a folder as transformers loads them, quantised to NF4 if asked to.
+
+    Raises:
+        ModelError: a library is missing that reads its tokenizer.
+    """
+    _require_sentencepiece(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     options: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": {"": device}}
     if quantise:
         options["quantization_config"] = _nf4_config(_unsuitable(folder))
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
     return model, tokenizer
+
+
+def _require_sentencepiece(folder: Path) -> None:
+    # transformers then asks for another library, which does not help.
+    alone = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
+    if alone and not (is_sentencepiece_available() and is_protobuf_available()):
+        raise ModelError(
+            f"The tokenizer of the model at {folder} needs sentencepiece and protobuf",
+            "Install them with: pip install sentencepiece protobuf",
+        )
 
 
 def _from_gguf(path: Path, device: str, report: Report) -> tuple[Any, Any]:
@@ -257,8 +272,23 @@ def _save(model: Any, tokenizer: Any, nf4_dir: Path, source: Path, report: Repor
 
 
 def _is_quantised(folder: Path) -> bool:
+    """Whether a model folder holds bitsandbytes' weights already.
+
+    Raises:
+        ModelError: they are quantised in another way.
+    """
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return getattr(config, "quantization_config", None) is not None
+    given = getattr(config, "quantization_config", None)
+    if given is None:
+        return False
+    method = (given if isinstance(given, dict) else given.to_dict()).get("quant_method")
+    if method not in (None, "bitsandbytes"):
+        raise ModelError(
+            f"The model at {folder} is quantised with {method}, which this engine does not read",
+            "Take the model that it was made from (it is quantised to NF4 here, once), or one that "
+            "was quantised with bitsandbytes, or a GGUF file.",
+        )
+    return True
 
 
 def stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

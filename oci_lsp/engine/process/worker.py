@@ -286,10 +286,13 @@ class Worker:
             "The device has not enough free memory for this request: ask for fewer candidates "
             "(refine.candidates) or a shorter prompt (refine.contextTokens)"
         )
-        smaller = catalogue.smaller(self._model)
+        assert self._decoder is not None
+        kind = self._decoder.model.device.type
+        smaller = catalogue.smaller(self._model, kind)
         if smaller is None:
             return text
-        return f"{text}, or take {smaller.name}, which needs {smaller.memory_bytes / 1e9:.1f} GB"
+        needed = smaller.memory_bytes(kind) / 1e9
+        return f"{text}, or take {smaller.name}, which needs {needed:.1f} GB"
 
     def _generation(self, request: ChatRequest, decoder: Decoder) -> Generation:
         """The request in tokens.
