@@ -152,7 +152,7 @@ class _Job:
                     tried.append((reply, trial))
                     if self.limit():
                         break
-            self.report(tried)
+            self.report(turn, tried)
             if reached := self.limit():
                 return self.failed(*reached)
         return self.failed("turns", counted(self.limits.turns, "turn"))
@@ -280,15 +280,21 @@ class _Job:
             return "tokens", f"{self.limits.tokens} tokens"
         return None
 
-    def report(self, tried: list[tuple[Reply, Trial]]) -> None:
-        """Put the best candidate of a failed turn and what it did into the conversation."""
+    def report(self, turn: int, tried: list[tuple[Reply, Trial]]) -> None:
+        """Put the best candidate of a failed turn and what it did into the conversation.
+
+        Where the turn told hardly anything new, the next one does not see that candidate: a small
+        model goes on to repeat what it sees.
+        """
         if not tried:
             return
         reply, best = max(
             tried, key=lambda pair: (_rank(pair[1].verdict, pair[1].green), -pair[0].index)
         )
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
-        if best.unchanged and isinstance(self.task.target, Function):
+        new = sum(attempt.turn == turn for attempt in self.attempts)
+        stuck = best.unchanged or 2 * new <= len(tried)
+        if stuck and isinstance(self.task.target, Function):
             self.since = len(self.messages)
             self.messages.append(prompt.afresh(self.task, self.name, self.tests, self.around))
             return

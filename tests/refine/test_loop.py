@@ -95,6 +95,26 @@ async def test_a_model_that_only_copies_is_asked_afresh_without_the_body(tmp_pat
     assert [m.role for m in result.messages] == ["system", "user", "assistant", "user", "assistant"]
 
 
+@pytest.mark.parametrize(
+    ("second", "stuck"),
+    [([wrong(0), wrong(1), wrong(1)], True), ([wrong(0), wrong(3), wrong(4)], False)],
+    ids=["repeats", "mostly new"],
+)
+async def test_a_model_that_repeats_what_failed_is_asked_afresh(tmp_path, second, stuck):
+    root = calc(tmp_path)
+    first = [wrong(0), wrong(1), wrong(2)]
+    with ScriptedEngine([first, second, fenced(RIGHT)]) as engine:
+        result = await solve(
+            task(root, "calc.py", "add"), engine, refine={"candidates": 3, "turns": 3}
+        )
+    assert result.outcome == "passed"
+    assert "return a * b" in engine.prompts[1]
+    roles = [m["role"] for m in engine.requests[2].payload["messages"]]
+    assert (roles == ["system", "user"]) is stuck
+    assert ("return a * b" in engine.prompts[2]) is not stuck
+    assert "assert add(2, 3) == 5" in engine.prompts[2]
+
+
 async def test_a_green_test_ends_the_job_before_the_model_is_asked(tmp_path):
     root = calc(tmp_path, RIGHT)
     with ScriptedEngine([]) as engine:
