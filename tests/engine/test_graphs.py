@@ -114,13 +114,21 @@ def test_a_conversation_outgrows_what_a_graph_sees(model, tokenizer, monkeypatch
     assert {key[2] for key in steps_of(decoder)} >= {256}
 
 
-@pytest.mark.parametrize("context", [100, 129, 137, 200])
+@pytest.mark.parametrize("context", [100, 129, 137, 200, 260])
 def test_up_to_the_end_of_the_context(model, tokenizer, monkeypatch, context):
     monkeypatch.setattr(graphs, "_SMALLEST", 64)
     for rows in (ROWS[:1], ROWS[:3]):
-        expected = run(make_decoder(model, tokenizer, context=context), rows=rows, max_tokens=500)
+        one = make_decoder(model, tokenizer, context=context, speculate=False)
+        run(one, max_tokens=500)
+        said = one._prefix._entries[-1].tokens[len(PROMPT) :]
+        one.forget()
+        expected = run(one, rows=rows, max_tokens=500)
         decoder = recording(model, tokenizer, Recorder(), context=context)
-        assert run(decoder, rows=rows, max_tokens=500)[:2] == expected[:2]
+        got = run(decoder, rows=rows, max_tokens=500, prediction=said)
+        assert got[:2] == expected[:2]
+        assert got[2].accepted_tokens > 10
+        assert decoder._graphs is not None
+        assert decoder._graphs._record is not None
 
 
 def test_few_graphs_are_kept(model, tokenizer, stops, monkeypatch):
