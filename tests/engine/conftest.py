@@ -114,7 +114,7 @@ def quiet(monkeypatch):
     """A machine on which nothing else runs: what is measured once holds for the next start."""
     from oci_lsp.engine.process import measured
 
-    monkeypatch.setattr(measured, "_used_by_others", lambda: 0.0)
+    monkeypatch.setattr(measured.Moment, "is_quiet_since", lambda _moment: True)
 
 
 @pytest.fixture

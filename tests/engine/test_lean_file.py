@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -103,35 +102,47 @@ print([name for name in heavy if name in sys.modules])
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.usefixtures("quiet")
-def test_figures_are_kept_for_a_day_and_for_one_machine(tmp_path, monkeypatch):
-    def first(name, figure, folder=tmp_path):
+@pytest.fixture
+def start(monkeypatch, tmp_path):
+    """A start of the engine beside others' work or not: what it believes a figure to be."""
+
+    def started(figure, *, quiet, name="rows", folder=tmp_path):
+        monkeypatch.setattr(measured.Moment, "is_quiet_since", lambda self: quiet)
         return measured.Measured(folder).get(name, lambda: figure)
 
-    assert first("rows", 7) == 7
-    assert first("seconds", [1.0, 2.0]) == [1.0, 2.0]
-    assert first("rows", 8) == 7
-    assert first("seconds", []) == [1.0, 2.0]
-    assert first("rows", 9, tmp_path / "gone") == 9
+    return started
+
+
+def test_figures_are_kept_for_a_day_and_for_one_machine(tmp_path, monkeypatch, start):
+    assert start(7, quiet=True) == 7
+    assert start([1.0, 2.0], quiet=True, name="seconds") == [1.0, 2.0]
+    assert start(8, quiet=True) == 7
+    assert start([], quiet=True, name="seconds") == [1.0, 2.0]
+    assert start(9, quiet=True, folder=tmp_path / "gone") == 9
     with monkeypatch.context() as other:
         other.setattr(platform, "node", lambda: "another")
-        assert first("rows", 10) == 10
-    assert first("rows", 11) == 11
+        assert start(10, quiet=True) == 10
+    assert start(11, quiet=True) == 11
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
-    assert first("rows", 12) == 12
-    (tmp_path / "measured.json").write_text(json.dumps({"of": 3}))
-    assert first("rows", 13) == 13
+    assert start(12, quiet=False) == 11
+    assert start(13, quiet=True) == 13
+    for text in ('{"of": 3}', "[]", "{", '{"figures": {"rows": 1}}'):
+        (tmp_path / "measured.json").write_text(text)
+        assert start(14, quiet=True) == 14
 
 
-def test_what_was_measured_beside_others_is_not_kept(tmp_path):
-    def measure():
-        program = "import time\nend = time.time() + 0.5\nwhile time.time() < end: pass"
-        count = os.cpu_count() or 1
-        for one in [subprocess.Popen([sys.executable, "-c", program]) for _ in range(count)]:
-            one.wait()
-        return 1
+def test_what_was_measured_beside_others_is_measured_anew_when_it_is_quiet(start):
+    assert start(1, quiet=False) == 1
+    assert start(2, quiet=False) == 1
+    assert start(3, quiet=True) == 3
+    assert start(4, quiet=False) == 3
 
-    here = measured.Measured(tmp_path)
-    assert here.get("figure", measure) == here.get("figure", lambda: 2) == 1
-    assert not list(tmp_path.iterdir())
+
+def test_others_that_use_the_processors_are_noticed():
+    moment = measured.Moment()
+    program = "import time\nend = time.time() + 0.5\nwhile time.time() < end: pass"
+    count = os.cpu_count() or 1
+    for one in [subprocess.Popen([sys.executable, "-c", program]) for _ in range(count)]:
+        one.wait()
+    assert not moment.is_quiet_since()
