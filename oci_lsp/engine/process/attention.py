@@ -8,13 +8,12 @@ group can stand as so many query positions of one head. The sums are the same; o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from oci_lsp.engine.process.kv import Buffers, Lanes
+from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.errors import ModelError
 
 NAME = "oci_lsp_lanes"
@@ -53,7 +52,7 @@ class Reading:
         Shapes: query (lanes, heads, width, size), key and value (lanes, key heads, width, size);
         the result (lanes, width, heads, size). `window`: tokens that a token sees, itself included.
         """
-        _, heads, width, _ = query.shape
+        lanes, heads, width, size = query.shape
         shared = key.shape[1]
         group = heads // shared
         keys, values = (
@@ -78,81 +77,28 @@ class Reading:
             )
             return attended.transpose(1, 2)
         plain = width == 1 and window is None and len(set(self._lanes.lengths)) == 1
-        mask = None if plain else self._mask(window, group, query.dtype)
-        return _few(query, keys, values, mask, scale)
+        attended = scaled_dot_product_attention(
+            query.reshape(lanes, shared, group * width, size),
+            keys,
+            values,
+            None if plain else self._mask(window, group, query.dtype),
+            scale=scale,
+        )
+        return attended.view(lanes, heads, width, size).transpose(1, 2)
 
     def _mask(self, window: int | None, group: int, dtype: torch.dtype) -> torch.Tensor:
-        """The mask of all layers with that window."""
+        """What each query position sees, to be added; (lanes, 1, group * width, tokens)."""
         kind = window, group, dtype
         if kind not in self._masks:
-            mask = _mask(self._positions, self._total, window, group, dtype)
+            at = self._positions[:, :, None]
+            tokens = torch.arange(self._total)
+            seen = tokens <= at
+            if window is not None:
+                seen &= tokens > at - window
+            mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
+            mask = mask.repeat(1, group, 1)[:, None]
             self._masks[kind] = mask.to(self.positions.device)
         return self._masks[kind]
-
-
-class StaticReading:
-    """A pass whose tensors stay where they are: all that it does follows from data on the device.
-
-    Args:
-        buffers: each layer's keys and values, (lanes, key heads, tokens, size).
-        positions: of the new tokens, (lanes, width), on the device.
-    """
-
-    def __init__(self, buffers: Sequence[Buffers], positions: torch.Tensor) -> None:
-        self.positions = positions
-        self._buffers = buffers
-        self._lanes = torch.arange(positions.shape[0], device=positions.device)[:, None]
-        self._masks: dict[tuple[int | None, int, torch.dtype], torch.Tensor] = {}
-
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float | None,
-        window: int | None = None,
-    ) -> torch.Tensor:
-        """As `Reading.attend`."""
-        keys, values = self._buffers[layer]
-        keys[self._lanes, :, self.positions] = key.transpose(1, 2)
-        values[self._lanes, :, self.positions] = value.transpose(1, 2)
-        kind = window, query.shape[1] // key.shape[1], query.dtype
-        if kind not in self._masks:
-            self._masks[kind] = _mask(self.positions, keys.shape[2], *kind)
-        return _few(query, keys, values, self._masks[kind], scale)
-
-
-def _few(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    mask: torch.Tensor | None,
-    scale: float | None,
-) -> torch.Tensor:
-    """Attention of few new tokens, the queries of a group as so many of one head."""
-    lanes, heads, width, size = query.shape
-    shared = keys.shape[1]
-    attended = scaled_dot_product_attention(
-        query.reshape(lanes, shared, heads // shared * width, size), keys, values, mask, scale=scale
-    )
-    return attended.view(lanes, heads, width, size).transpose(1, 2)
-
-
-def _mask(
-    positions: torch.Tensor, total: int, window: int | None, group: int, dtype: torch.dtype
-) -> torch.Tensor:
-    """What tokens at some positions (lanes, width) see of a lane, to be added to scores.
-
-    Shape: (lanes, 1, group * width, total).
-    """
-    at = positions[:, :, None]
-    tokens = torch.arange(total, device=positions.device)
-    seen = tokens <= at
-    if window is not None:
-        seen &= tokens > at - window
-    mask = torch.zeros(seen.shape, dtype=dtype, device=positions.device)
-    return mask.masked_fill_(~seen, -torch.inf).repeat(1, group, 1)[:, None]
 
 
 def lanes_attention(
@@ -163,7 +109,7 @@ def lanes_attention(
     _attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    reading: Reading | StaticReading | None = None,
+    reading: Reading | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface, for models that are given a `reading`.

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from oci_lsp.engine.process import graphs
-from oci_lsp.engine.process.attention import Reading, StaticReading
+from oci_lsp.engine.process.attention import Reading
 from oci_lsp.engine.process.draft import Acceptance, Clue, Corpus, Follower
 from oci_lsp.engine.process.generation import (
     CancelledGenerationError,
@@ -67,7 +66,6 @@ class Decoder:
         cache_bytes: what keys and values of earlier conversations may take; 0: none are kept.
         speculate: whether tokens are drafted, to be checked several at a time.
         measured: what is known of the machine.
-        record: how steps are recorded (`graphs`); by default as CUDA graphs on a GPU, else not.
     """
 
     def __init__(
@@ -80,7 +78,6 @@ class Decoder:
         cache_bytes: int = CACHE_BYTES,
         speculate: bool = True,
         measured: Measured | None = None,
-        record: graphs.Record | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -92,11 +89,6 @@ class Decoder:
         self._prefix = PrefixCache(self.layers, cache_bytes)
         on_cpu = model.device.type == "cpu"
         self._threads = Threads(torch.get_num_threads() if on_cpu else 1, torch.set_num_threads)
-        if model.device.type == "cuda":
-            record = record or graphs.cuda()
-        self._graphs = (
-            graphs.Graphs(self._pass, record, context, model.device) if record is not None else None
-        )
         self._pace: Pace | None = None
         # How the last reply began: the next one to a request of the same kind begins alike.
         self._opening: list[int] = []
@@ -141,7 +133,8 @@ class Decoder:
                             yield piece
                         if piece.finish_reason is not None:
                             self._opening = row.tokens[:_OPENING]
-                            self._keep(_held(prompt, row), lanes, lane)
+                            own = lanes if len(rows) == 1 else lanes.select([lane])
+                            self._prefix.keep(_held(prompt, row), own)
                             break
                     else:
                         staying.append(lane)
@@ -151,19 +144,12 @@ class Decoder:
                         break
                     lanes = lanes.select(staying)
                 _check(cancelled)
-                if self._graphs is not None:
-                    lanes = self._graphs.hold(lanes, WIDEST)
                 logits, likeliest = self._step(rows, lanes, limit)
         finally:
             counts.decode_seconds = time.perf_counter() - start
             if len(rows) == 1:
                 # Cut off: what was read is still worth keeping.
-                self._keep(_held(prompt, rows[0]), lanes, 0)
-
-    def _keep(self, tokens: list[int], lanes: Lanes, lane: int) -> None:
-        """Keep one of the lanes for later requests; a copy, where others go on with its memory."""
-        own = lanes if lanes.count == 1 and self._graphs is None else lanes.select([lane])
-        self._prefix.keep(tokens, own)
+                self._prefix.keep(_held(prompt, rows[0]), lanes)
 
     def _rows(self, generation: Generation) -> list[_Row]:
         corpus = None
@@ -235,7 +221,9 @@ class Decoder:
             filling = [row.tokens[-1]] * (width - 1 - len(drafted))
             tokens.append([row.tokens[-1], *drafted, *filling])
         began = time.perf_counter()
-        logits, likeliest = self._read(tokens, lanes)
+        logits = self._forward(tokens, lanes)
+        # Work on a GPU is done only when its result is here.
+        likeliest: list[list[int]] = logits.argmax(dim=-1).tolist()
         seconds = time.perf_counter() - began
         self._threads.step(len(rows) * width, seconds)
         if self._pace is not None:
@@ -273,15 +261,6 @@ class Decoder:
             if not goes_on or piece.finish_reason is not None:
                 return
 
-    def _read(self, tokens: list[list[int]], lanes: Lanes) -> tuple[torch.Tensor, list[list[int]]]:
-        """Read a step's tokens; logits of all of them, and the likeliest."""
-        given = self._graphs.step(tokens, lanes) if self._graphs is not None else None
-        if given is None:
-            logits = self._forward(tokens, lanes)
-            given = logits, logits.argmax(dim=-1)
-        # Work on a GPU is done only when its result is here.
-        return given[0], given[1].tolist()
-
     def _forward(
         self, tokens: list[list[int]], lanes: Lanes, *, last_only: bool = False
     ) -> torch.Tensor:
@@ -291,13 +270,8 @@ class Decoder:
         """
         device = self.model.device
         reading = Reading(lanes, len(tokens[0]), device)
-        return self._pass(torch.tensor(tokens, device=device), reading, last_only=last_only)
-
-    def _pass(
-        self, tokens: torch.Tensor, reading: Reading | StaticReading, *, last_only: bool = False
-    ) -> torch.Tensor:
         output = self.model(
-            input_ids=tokens,
+            input_ids=torch.tensor(tokens, device=device),
             position_ids=reading.positions,
             use_cache=False,
             logits_to_keep=int(last_only),
@@ -329,16 +303,13 @@ class Decoder:
         token = next(iter(self._stop_tokens), 0)
         lanes.reserve(_MEASURED_AT + max(WIDTHS))
         self._forward([[token]], lanes)
-        if self._graphs is not None:
-            # Twice, since the second use records.
-            lanes = self._graphs.hold(lanes, WIDEST)
-            for width in (*graphs.WIDTHS, *graphs.WIDTHS):
-                self._read([[token] * width], lanes)
         lanes.lengths[0] = max(0, min(_MEASURED_AT, self.context - max(WIDTHS)))
 
         def seconds(width: int) -> float:
             start = time.perf_counter()
-            self._read([[token] * width], lanes)
+            logits = self._forward([[token] * width], lanes)
+            # Work on a GPU is done only when its result is here.
+            logits.argmax(dim=-1).tolist()
             return time.perf_counter() - start
 
         def costs() -> list[float]:
@@ -352,8 +323,6 @@ class Decoder:
     def forget(self) -> None:
         """Drop what is kept of earlier conversations (to free memory)."""
         self._prefix.clear()
-        if self._graphs is not None:
-            self._graphs.forget()
 
 
 def _held(prompt: Sequence[int], row: _Row) -> list[int]:

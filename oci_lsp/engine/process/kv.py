@@ -14,10 +14,6 @@ CACHE_BYTES = 1 << 30
 """What earlier conversations may take by default: some twenty of a 1.5B, or three of a 7B."""
 
 
-Buffers = tuple[torch.Tensor, torch.Tensor]
-"""A layer's keys and values, each (lanes, heads, capacity, head size)."""
-
-
 class Lanes:
     """Keys and values of conversations that are read side by side, a lane each.
 
@@ -28,7 +24,7 @@ class Lanes:
 
     def __init__(self, layers: int, lanes: int = 1) -> None:
         self.lengths = [0] * lanes
-        self._buffers: list[Buffers | None] = [None] * layers
+        self._buffers: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * layers
         self._capacity = 0
 
     @property
@@ -37,14 +33,9 @@ class Lanes:
         return len(self.lengths)
 
     @property
-    def capacity(self) -> int:
-        """Tokens that a lane has room for."""
-        return self._capacity
-
-    @property
     def size(self) -> int:
         """Bytes of the buffers."""
-        return sum(tensor.nbytes for pair in self._filled() for tensor in pair)
+        return sum(tensor.nbytes for pair in self._buffers if pair is not None for tensor in pair)
 
     def reserve(self, tokens: int) -> None:
         """Make room for so many tokens in each lane."""
@@ -92,32 +83,6 @@ class Lanes:
                 keys, values = (_chosen(old, lanes, held, chosen._capacity) for old in pair)
                 chosen._buffers[layer] = keys, values
         return chosen
-
-    def buffers_for(self, lanes: int, capacity: int) -> list[Buffers]:
-        """Empty buffers of another size for such lanes, which must have read something."""
-        return [
-            (
-                keys.new_zeros((lanes, keys.shape[1], capacity, keys.shape[3])),
-                values.new_zeros((lanes, values.shape[1], capacity, values.shape[3])),
-            )
-            for keys, values in self._filled()
-        ]
-
-    def moved(self, buffers: Sequence[Buffers]) -> Lanes:
-        """The same in the first lanes of other buffers, which have the room for it."""
-        moved = Lanes(len(self._buffers))
-        moved.lengths = list(self.lengths)
-        moved._capacity = buffers[0][0].shape[2]
-        held = max(self.lengths)
-        for layer, (pair, new) in enumerate(zip(self._filled(), buffers, strict=True)):
-            keys, values = (part[: self.count] for part in new)
-            keys[:, :, :held] = pair[0][:, :, :held]
-            values[:, :, :held] = pair[1][:, :, :held]
-            moved._buffers[layer] = keys, values
-        return moved
-
-    def _filled(self) -> list[Buffers]:
-        return [pair for pair in self._buffers if pair is not None]
 
     def beginning(self, tokens: int) -> Lanes:
         """A copy of the first lane's first tokens."""
