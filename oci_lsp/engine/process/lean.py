@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import rms_norm, silu
 
-from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.attention import Attends
 from oci_lsp.engine.process.fourbit import PackedLinear, suits
 
 
@@ -39,7 +39,7 @@ class LeanLayer(nn.Module):
         self,
         hidden: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
-        reading: Reading,
+        reading: Attends,
         **_options: Any,
     ) -> torch.Tensor:
         """Read new tokens (lanes, width, features) into the lanes; what the next layer is given."""
