@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from oci_lsp.engine.process import attention, fourbit, lean, static
 from oci_lsp.engine.process.batch import GrowingBatch, read
-from oci_lsp.engine.process.capture import EagerCapture
+from oci_lsp.engine.process.capture import EagerCapture, GraphCapture
 from oci_lsp.engine.process.generation import Counts, Generation
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.engine.process.model import _quantise
@@ -377,6 +377,45 @@ def test_layers_in_four_bits_compute_the_same(tiny_model, kind):
             got = torch.stack([logits[:3] for logits in fixed.step(tokens).logits]).float()
             both = torch.stack([expected.flatten(), got.flatten()])
             assert torch.corrcoef(both)[0, 1] > 0.999
+
+
+def test_a_move_that_fails_half_way_leaves_no_broken_cache(model, tokenizer, monkeypatch):
+    prompt = [3 + (7 * i * i + i) % 250 for i in range(440)]
+    decoder = make_decoder(model, tokenizer, capture=EagerCapture)
+    expected = run(decoder, prompt, max_tokens=120)[0]
+    decoder._prefix.clear()
+    original = static._Memory.laid_out
+
+    class Full:
+        def zero_(self):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def laid_out(memory, lanes, capacity):
+        pairs = original(memory, lanes, capacity)
+        return [pairs[0], (Full(), Full())] if capacity == 1024 else pairs
+
+    with monkeypatch.context() as patch:
+        patch.setattr(static._Memory, "laid_out", laid_out)
+        with pytest.raises(torch.OutOfMemoryError):
+            run(decoder, prompt, max_tokens=120)
+    assert run(decoder, prompt, max_tokens=120)[0] == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_card(model, tokenizer):
+    on_card = copy.deepcopy(model).to("cuda")
+    decoders = [make_decoder(on_card, tokenizer) for _ in range(2)]
+    decoders[0]._static = None
+    for decoder in decoders:
+        decoder.warm_up()
+        decoder._pace = Pace(lambda width: 1.0 + width / 100)
+    for rows in ([GREEDY], ROWS, [GREEDY]):
+        same(decoders, rows=rows, prediction=PROMPT)
+    same(decoders, [3 + (7 * i * i + i) % 250 for i in range(440)], ROWS, max_tokens=120)
+    steps = decoders[1]._static
+    assert steps is not None
+    assert isinstance(steps._capture, GraphCapture)
+    assert shapes(decoders[1])
 
 
 def test_filler_has_no_position_beyond_the_context():

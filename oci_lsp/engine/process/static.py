@@ -205,7 +205,7 @@ class StaticSteps:
         try:
             found.replay = self._capture.record(found.work)
         except Exception:
-            # Whatever it is, the step itself has just been done without it.
+            # Whatever it is: a step of this shape has been done without before.
             log.warning("Decoding steps cannot be captured; going on without", exc_info=True)
             self._new_capture = EagerCapture
             self._capture = EagerCapture()
@@ -325,8 +325,10 @@ class StaticBatch:
 
     def _moved(self) -> Batch:
         """The rows laid out anew, as many lanes and as large as they need."""
-        moved = self._steps.lay_out(self._pairs, self._slots, self.lengths)
-        return moved or GrowingBatch(self._model, self._copied(self._slots, self.lengths))
+        # Should that fail half-way, nobody may take what is left for what was read.
+        lengths, self.lengths = self.lengths, [0] * len(self.lengths)
+        moved = self._steps.lay_out(self._pairs, self._slots, lengths)
+        return moved or GrowingBatch(self._model, self._copied(self._slots, lengths))
 
     def _copied(self, slots: Sequence[int], lengths: Sequence[int]) -> Lanes:
         lanes = Lanes(len(self._pairs), len(slots))
