@@ -175,7 +175,8 @@ def test_the_window_matters(model, sliding, tokenizer):
 def test_rows_that_end_early_leave(model, tokenizer, capture, drafts):
     whole = run(make_decoder(model, tokenizer), rows=ROWS)[0]
     decoders = pair(model, tokenizer, capture, drafts=drafts)
-    stops = [text[8 * (at + 1) : 8 * (at + 1) + 5] for at, text in enumerate(whole[:3])]
+    # One in the middle first, so that the others move up.
+    stops = [whole[row][8 * at : 8 * at + 5] for at, row in enumerate((2, 0, 3), 1)]
     _, reasons, _ = same(decoders, rows=ROWS, stop=stops)
     assert reasons.count("stop") >= 3
     # What each of them held was kept, and is right to go on from.
@@ -184,7 +185,7 @@ def test_rows_that_end_early_leave(model, tokenizer, capture, drafts):
     for tokens in kept:
         _, _, counts = same(decoders, [*tokens, 8, 9])
         assert counts.cached_tokens >= len(tokens)
-    # Rows that left are filler until half of the lanes are.
+    # Three rows are read as four are.
     assert {lanes for lanes, _, _ in shapes(decoders[1])} == {1, 2, 4}
 
 
@@ -443,3 +444,27 @@ def test_warming_up_captures_what_comes_first(model, tokenizer):
     assert decoder._pace is not None
     run(decoder, max_tokens=5)
     assert capture.recorded == len(shapes(decoder)) == 6
+
+
+class Listening(Pace):
+    """Writes down what it is told, and believes that nothing wider pays."""
+
+    def __init__(self):
+        super().__init__(float)
+        self.noted, self.asked = [], []
+
+    def note(self, tokens, seconds):
+        self.noted.append(tokens)
+
+    def width(self, chances, most, computed=None):
+        self.asked.append([computed(width) for width in (1, 2, 3)])
+        return 1
+
+
+def test_a_step_costs_what_its_replay_takes_filler_included(model, tokenizer):
+    decoder = make_decoder(model, tokenizer, capture=EagerCapture)
+    decoder._pace = pace = Listening()
+    run(decoder, rows=ROWS[:3], max_tokens=12)
+    assert pace.asked == [[4, 8, 16]] * 11
+    # The first step and the capture take longer.
+    assert pace.noted == [4] * 9

@@ -269,8 +269,9 @@ class StaticSteps:
 class StaticBatch:
     """Rows in memory that stays where it is (see `batch.Batch`).
 
-    The lane of a row that leaves is filler until half of the lanes are: each number of lanes needs
-    captures of its own, which take longer than the filler does.
+    They are its first lanes: when one leaves, the others move up. Each number of lanes needs
+    captures of its own, so it stays as it is until half of them would do; a move is a copy, which
+    takes less time than a step.
     """
 
     def __init__(
@@ -286,14 +287,12 @@ class StaticBatch:
         self._pairs = pairs
         self._lanes, self._capacity = shape
         self.lengths = list(lengths)
-        # Each row's lane.
-        self._slots = list(range(len(lengths)))
 
     def with_room(self) -> Batch:
         """See `batch.Batch.with_room`: moves where a lane is nearly full."""
         if max(self.lengths) + WIDEST <= self._capacity:
             return self
-        return self._moved()
+        return self.select(range(len(self.lengths)))
 
     def computed(self, width: int) -> int:
         """See `batch.Batch.computed`."""
@@ -301,42 +300,37 @@ class StaticBatch:
 
     def step(self, tokens: list[list[int]]) -> Step:
         """See `batch.Batch.step`."""
-        asked = len(tokens[0])
+        rows, asked = len(tokens), len(tokens[0])
         width = _rounded(asked)
-        inputs = [[0] * (1 + width) for _ in range(self._lanes)]
-        for slot, length, new in zip(self._slots, self.lengths, tokens, strict=True):
-            inputs[slot] = [length, *new, *[new[-1]] * (width - asked)]
+        inputs = [
+            [length, *new, *[new[-1]] * (width - asked)]
+            for length, new in zip(self.lengths, tokens, strict=True)
+        ]
+        inputs += [[0] * (1 + width)] * (self._lanes - rows)
         shape = self._lanes, width, self._capacity
         (logits, likeliest), settled = self._steps.run(shape, self._pairs, inputs)
-        places: list[list[int]] = likeliest.tolist()
-        return Step(
-            [logits[slot] for slot in self._slots], [places[slot] for slot in self._slots], settled
-        )
+        return Step(list(logits[:rows]), likeliest[:rows].tolist(), settled)
 
     def select(self, rows: Sequence[int]) -> Batch:
         """See `batch.Batch.select`."""
-        self.lengths = [self.lengths[row] for row in rows]
-        self._slots = [self._slots[row] for row in rows]
-        return self._moved() if _rounded(len(rows)) < self._lanes else self
+        lengths = [self.lengths[row] for row in rows]
+        # Should a move fail half-way, nobody may take what is left for what was read.
+        self.lengths = [0] * len(self.lengths)
+        moved = self._steps.lay_out(self._pairs, rows, lengths)
+        return moved or GrowingBatch(self._model, self._copied(rows, lengths))
 
     def lane(self, row: int) -> Lanes:
         """See `batch.Batch.lane`."""
-        return self._copied([self._slots[row]], [self.lengths[row]])
+        return self._copied([row], [self.lengths[row]])
 
-    def _moved(self) -> Batch:
-        """The rows laid out anew, as many lanes and as large as they need."""
-        # Should that fail half-way, nobody may take what is left for what was read.
-        lengths, self.lengths = self.lengths, [0] * len(self.lengths)
-        moved = self._steps.lay_out(self._pairs, self._slots, lengths)
-        return moved or GrowingBatch(self._model, self._copied(self._slots, lengths))
-
-    def _copied(self, slots: Sequence[int], lengths: Sequence[int]) -> Lanes:
-        lanes = Lanes(len(self._pairs), len(slots))
+    def _copied(self, rows: Sequence[int], lengths: Sequence[int]) -> Lanes:
+        """Lanes that hold the first `lengths[i]` tokens of row `rows[i]`."""
+        lanes = Lanes(len(self._pairs), len(rows))
         held = max(lengths)
         lanes.reserve(held)
         for layer, pair in enumerate(self._pairs):
             if pair is not None:
-                keys, values = (part[list(slots), :, :held] for part in pair)
+                keys, values = (part[list(rows), :, :held] for part in pair)
                 lanes.write(layer, keys, values)
         lanes.lengths = list(lengths)
         return lanes
