@@ -100,6 +100,18 @@ def test_where_a_wider_pass_costs_nothing_it_is_taken():
     assert pace.width([[0.9, 0.9]], 16) == 3
 
 
+def test_filler_is_paid_for_and_room_beside_it_is_free():
+    """As where captured steps round up to powers of two: five tokens cost what eight do."""
+
+    def computed(width):
+        return 1 << (width - 1).bit_length()
+
+    pace = Pace([1.0 + 0.3 * width for width in WIDTHS])
+    assert pace.width([[0.9] * 4], 16) == 5
+    assert pace.width([[0.9] * 4], 16, computed) == 4
+    assert pace.width([[0.9] * 7], 16, computed) == 8
+
+
 def test_costs_follow_what_is_measured():
     pace = Pace([float(width) for width in WIDTHS])
     assert pace.width([[0.95] * 15], 16) == 1

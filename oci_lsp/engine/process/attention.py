@@ -8,7 +8,7 @@ group can stand as so many query positions of one head. The sums are the same; o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -22,11 +22,36 @@ NAME = "oci_lsp_lanes"
 _FEW = 16
 
 
-class Reading:
-    """One forward pass over lanes: `width` new tokens for each of them.
+class Attends(Protocol):
+    """One forward pass: where its new tokens stand, and what they see.
 
     The model's attention layers are given it as the keyword argument `reading`.
     """
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """Positions of the new tokens; (lanes, width), on the model's device."""
+        ...
+
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float | None,
+        window: int | None = None,
+    ) -> torch.Tensor:
+        """Write a layer's new keys and values and attend to all of the lane.
+
+        Shapes: query (lanes, heads, width, size), key and value (lanes, key heads, width, size);
+        the result (lanes, width, heads, size). `window`: tokens that a token sees, itself included.
+        """
+        ...
+
+
+class Reading:
+    """One forward pass over lanes: `width` new tokens for each of them (see `Attends`)."""
 
     def __init__(self, lanes: Lanes, width: int, device: Any) -> None:
         self._lanes = lanes
@@ -47,12 +72,8 @@ class Reading:
         scale: float | None,
         window: int | None = None,
     ) -> torch.Tensor:
-        """Write a layer's new keys and values and attend to all of the lane.
-
-        Shapes: query (lanes, heads, width, size), key and value (lanes, key heads, width, size);
-        the result (lanes, width, heads, size). `window`: tokens that a token sees, itself included.
-        """
-        lanes, heads, width, size = query.shape
+        """See `Attends.attend`."""
+        _, heads, width, _ = query.shape
         shared = key.shape[1]
         group = heads // shared
         keys, values = (
@@ -77,28 +98,50 @@ class Reading:
             )
             return attended.transpose(1, 2)
         plain = width == 1 and window is None and len(set(self._lanes.lengths)) == 1
-        attended = scaled_dot_product_attention(
-            query.reshape(lanes, shared, group * width, size),
-            keys,
-            values,
-            None if plain else self._mask(window, group, query.dtype),
-            scale=scale,
-        )
-        return attended.view(lanes, heads, width, size).transpose(1, 2)
+        mask = None if plain else self._mask(window, group, query.dtype)
+        return attend_as_groups(query, keys, values, mask, scale)
 
     def _mask(self, window: int | None, group: int, dtype: torch.dtype) -> torch.Tensor:
-        """What each query position sees, to be added; (lanes, 1, group * width, tokens)."""
         kind = window, group, dtype
         if kind not in self._masks:
-            at = self._positions[:, :, None]
-            tokens = torch.arange(self._total)
-            seen = tokens <= at
-            if window is not None:
-                seen &= tokens > at - window
-            mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)
-            mask = mask.repeat(1, group, 1)[:, None]
+            mask = seen_mask(self._positions, self._total, window, group, dtype)
             self._masks[kind] = mask.to(self.positions.device)
         return self._masks[kind]
+
+
+def attend_as_groups(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None,
+    scale: float | None,
+) -> torch.Tensor:
+    """Attention where few tokens are new: a group's query heads stand as positions of one head.
+
+    Shapes: query (lanes, heads, width, size), keys and values (lanes, key heads, tokens, size),
+    mask as `seen_mask` gives it; the result (lanes, width, heads, size).
+    """
+    lanes, heads, width, size = query.shape
+    shared = keys.shape[1]
+    grouped = query.reshape(lanes, shared, heads // shared * width, size)
+    attended = scaled_dot_product_attention(grouped, keys, values, mask, scale=scale)
+    return attended.reshape(lanes, heads, width, -1).transpose(1, 2)
+
+
+def seen_mask(
+    positions: torch.Tensor, tokens: int, window: int | None, group: int, dtype: torch.dtype
+) -> torch.Tensor:
+    """What each query position sees of so many tokens, to be added to the scores.
+
+    Shapes: positions (lanes, width); the result (lanes, 1, group * width, tokens).
+    """
+    at = positions[:, :, None]
+    places = torch.arange(tokens, device=positions.device)
+    seen = places <= at
+    if window is not None:
+        seen &= places > at - window
+    mask = torch.zeros(seen.shape, dtype=dtype, device=positions.device)
+    return mask.masked_fill_(~seen, -torch.inf).repeat(1, group, 1)[:, None]
 
 
 def lanes_attention(
@@ -109,7 +152,7 @@ def lanes_attention(
     _attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    reading: Reading | None = None,
+    reading: Attends | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface, for models that are given a `reading`.

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.batch import WIDEST, Batch, GrowingBatch, Step, read
+from oci_lsp.engine.process.capture import Capture, GraphCapture
 from oci_lsp.engine.process.draft import Acceptance, Clue, Corpus, Follower
 from oci_lsp.engine.process.generation import (
     CancelledGenerationError,
@@ -23,13 +24,12 @@ from oci_lsp.engine.process.measured import Measured
 from oci_lsp.engine.process.pace import WIDTHS, Pace
 from oci_lsp.engine.process.repetition import goes_round
 from oci_lsp.engine.process.sampling import Chooser
+from oci_lsp.engine.process.static import StaticSteps
 from oci_lsp.engine.process.textstream import Detokenizer, StopWatch
 from oci_lsp.engine.process.threads import Threads
 
 # A prompt is read in pieces, so that a cancel is noticed in between.
 PREFILL_TOKENS = 512
-# Tokens of one candidate that a step reads at most.
-WIDEST = 16
 # Tokens of a reply that the next one may begin with.
 _OPENING = 16
 # Tokens already read while the cost of a step is measured: a short prompt's worth.
@@ -66,6 +66,8 @@ class Decoder:
         cache_bytes: what keys and values of earlier conversations may take; 0: none are kept.
         speculate: whether tokens are drafted, to be checked several at a time.
         measured: what is known of the machine.
+        capture: makes a way to capture the steps of decoding; by default CUDA graphs on a GPU, and
+            none elsewhere.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Decoder:
         cache_bytes: int = CACHE_BYTES,
         speculate: bool = True,
         measured: Measured | None = None,
+        capture: Callable[[], Capture] | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -87,6 +90,11 @@ class Decoder:
         self._measured = measured or Measured()
         self.layers: int = model.config.get_text_config(decoder=True).num_hidden_layers
         self._prefix = PrefixCache(self.layers, cache_bytes)
+        if capture is None and model.device.type == "cuda":
+            capture = GraphCapture
+        self._static: StaticSteps | None = None
+        if capture is not None:
+            self._static = StaticSteps(model, context, cache_bytes or CACHE_BYTES, capture)
         on_cpu = model.device.type == "cpu"
         self._threads = Threads(torch.get_num_threads() if on_cpu else 1, torch.set_num_threads)
         self._pace: Pace | None = None
@@ -120,36 +128,45 @@ class Decoder:
         start = time.perf_counter()
         if len(rows) > 1:
             self._prefix.keep(prompt, lanes)
-            lanes = lanes.select([0] * len(rows))
-        logits = logits.expand(len(rows), -1, -1)
-        likeliest = logits.argmax(dim=-1).tolist()
+        batch = self._batch(lanes, len(rows))
+        # The batch may hold copies.
+        del lanes
+        step = Step([logits[0]] * len(rows), logits.argmax(dim=-1).tolist() * len(rows))
         try:
             while True:
                 staying = []
-                for lane, row in enumerate(rows):
-                    for piece in self._take(row, logits[lane], likeliest[lane], limit, counts):
-                        lanes.lengths[lane] = row.base
+                for place, row in enumerate(rows):
+                    chosen_from = step.logits[place], step.likeliest[place]
+                    for piece in self._take(row, *chosen_from, limit, counts):
+                        batch.lengths[place] = row.base
                         if piece.text or piece.finish_reason is not None:
                             yield piece
                         if piece.finish_reason is not None:
                             self._opening = row.tokens[:_OPENING]
-                            own = lanes if len(rows) == 1 else lanes.select([lane])
-                            self._prefix.keep(_held(prompt, row), own)
+                            self._prefix.keep(_held(prompt, row), batch.lane(place))
                             break
                     else:
-                        staying.append(lane)
+                        staying.append(place)
                 if len(staying) < len(rows):
-                    rows = [rows[lane] for lane in staying]
+                    rows = [rows[place] for place in staying]
                     if not rows:
                         break
-                    lanes = lanes.select(staying)
+                    batch = batch.select(staying)
                 _check(cancelled)
-                logits, likeliest = self._step(rows, lanes, limit)
+                batch = batch.with_room()
+                step = self._step(rows, batch, limit)
         finally:
             counts.decode_seconds = time.perf_counter() - start
             if len(rows) == 1:
                 # Cut off: what was read is still worth keeping.
-                self._prefix.keep(_held(prompt, rows[0]), lanes)
+                self._prefix.keep(_held(prompt, rows[0]), batch.lane(0))
+
+    def _batch(self, lanes: Lanes, rows: int) -> Batch:
+        """So many rows that go on from the first lane, which may become one of them."""
+        sources = [0] * rows
+        if self._static is not None and (batch := self._static.begin(lanes, sources)):
+            return batch
+        return GrowingBatch(self.model, lanes if rows == 1 else lanes.select(sources))
 
     def _rows(self, generation: Generation) -> list[_Row]:
         corpus = None
@@ -186,7 +203,7 @@ class Decoder:
             while done < len(prompt):
                 _check(cancelled)
                 piece = list(prompt[done : done + PREFILL_TOKENS])
-                logits = self._forward([piece], lanes, last_only=True)
+                logits = read(self.model, [piece], lanes, last_only=True)
                 done += len(piece)
                 lanes.lengths[0] = done
         except CancelledGenerationError:
@@ -194,13 +211,8 @@ class Decoder:
             raise
         return lanes, logits
 
-    def _step(
-        self, rows: Sequence[_Row], lanes: Lanes, limit: int
-    ) -> tuple[torch.Tensor, list[list[int]]]:
-        """Read each row's last token and what is drafted behind it.
-
-        The logits (rows, width, vocabulary) of all of them, and the likeliest tokens.
-        """
+    def _step(self, rows: Sequence[_Row], batch: Batch, limit: int) -> Step:
+        """Read each row's last token and what is drafted behind it."""
         # No token is read that could not be said: not every model has positions beyond its context.
         most = min(WIDEST, limit - max(len(row.tokens) for row in rows) + 1)
         for row in rows:
@@ -211,24 +223,23 @@ class Decoder:
                 [self._acceptance[row.chooser.greedy].chance(clue) for _, clue in row.draft]
                 for row in rows
             ]
-            width = self._pace.width(chances, most)
+            width = self._pace.width(chances, most, batch.computed)
         tokens = []
-        for lane, row in enumerate(rows):
+        for row, length in zip(rows, batch.lengths, strict=True):
             del row.draft[width - 1 :]
-            row.base = lanes.lengths[lane]
+            row.base = length
             drafted = [token for token, _ in row.draft]
             # A row with nothing more to draft reads its last token again, in vain.
             filling = [row.tokens[-1]] * (width - 1 - len(drafted))
             tokens.append([row.tokens[-1], *drafted, *filling])
         began = time.perf_counter()
-        logits = self._forward(tokens, lanes)
-        # Work on a GPU is done only when its result is here.
-        likeliest: list[list[int]] = logits.argmax(dim=-1).tolist()
+        step = batch.step(tokens)
         seconds = time.perf_counter() - began
-        self._threads.step(len(rows) * width, seconds)
-        if self._pace is not None:
-            self._pace.note(len(rows) * width, seconds)
-        return logits, likeliest
+        computed = batch.computed(width)
+        self._threads.step(computed, seconds)
+        if self._pace is not None and step.settled:
+            self._pace.note(computed, seconds)
+        return step
 
     def _take(
         self,
@@ -261,25 +272,6 @@ class Decoder:
             if not goes_on or piece.finish_reason is not None:
                 return
 
-    def _forward(
-        self, tokens: list[list[int]], lanes: Lanes, *, last_only: bool = False
-    ) -> torch.Tensor:
-        """Read tokens (lanes, width) behind what the lanes hold; logits (lanes, width or 1, ...).
-
-        The lanes' lengths stay as they are: the caller knows which of the tokens count.
-        """
-        device = self.model.device
-        reading = Reading(lanes, len(tokens[0]), device)
-        output = self.model(
-            input_ids=torch.tensor(tokens, device=device),
-            position_ids=reading.positions,
-            use_cache=False,
-            logits_to_keep=int(last_only),
-            reading=reading,
-        )
-        assert isinstance(output.logits, torch.Tensor)
-        return output.logits
-
     def _extend(self, row: _Row, token: int, limit: int) -> Piece:
         """Append a token to a candidate; what can be shown of it, and whether it ends here."""
         if token in self._stop_tokens:
@@ -301,15 +293,17 @@ class Decoder:
         """Run once, since the first call is slow; at every width, where their cost is not known."""
         lanes = Lanes(self.layers)
         token = next(iter(self._stop_tokens), 0)
-        lanes.reserve(_MEASURED_AT + max(WIDTHS))
-        self._forward([[token]], lanes)
-        lanes.lengths[0] = max(0, min(_MEASURED_AT, self.context - max(WIDTHS)))
+        lanes.reserve(_MEASURED_AT + WIDEST)
+        read(self.model, [[token]], lanes)
+        lanes.lengths[0] = max(0, min(_MEASURED_AT, self.context - WIDEST))
 
-        def seconds(width: int) -> float:
-            start = time.perf_counter()
-            logits = self._forward([[token] * width], lanes)
-            # Work on a GPU is done only when its result is here.
-            logits.argmax(dim=-1).tolist()
+        def seconds(tokens: int) -> float:
+            rows = -(-tokens // WIDEST)
+            batch = self._batch(lanes, rows)
+            settled = False
+            while not settled:
+                start = time.perf_counter()
+                settled = batch.step([[token] * (tokens // rows)] * rows).settled
             return time.perf_counter() - start
 
         def costs() -> list[float]:
@@ -319,10 +313,14 @@ class Decoder:
 
         if self._speculate:
             self._pace = Pace(self._measured.get("seconds of a step", costs))
+        else:
+            seconds(1)
 
     def forget(self) -> None:
-        """Drop what is kept of earlier conversations (to free memory)."""
+        """Drop what is kept of earlier conversations, and what is captured (to free memory)."""
         self._prefix.clear()
+        if self._static is not None:
+            self._static.forget()
 
 
 def _held(prompt: Sequence[int], row: _Row) -> list[int]:

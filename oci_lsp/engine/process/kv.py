@@ -33,6 +33,11 @@ class Lanes:
         return len(self.lengths)
 
     @property
+    def layers(self) -> int:
+        """How many layers they are of."""
+        return len(self._buffers)
+
+    @property
     def size(self) -> int:
         """Bytes of the buffers."""
         return sum(tensor.nbytes for pair in self._buffers if pair is not None for tensor in pair)
@@ -71,6 +76,17 @@ class Lanes:
                 pair[0][lane, :, at : at + count] = keys[lane]
                 pair[1][lane, :, at : at + count] = values[lane]
         return pair
+
+    def read(self, layer: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """A layer's keys and values, not copied: (lanes, heads, tokens of the longest, head size).
+
+        None: nothing was written to it.
+        """
+        pair = self._buffers[layer]
+        if pair is None:
+            return None
+        held = max(self.lengths)
+        return pair[0][:, :, :held], pair[1][:, :, :held]
 
     def select(self, lanes: Sequence[int]) -> Lanes:
         """Copies of some lanes, in the order given; the same lane may be named several times."""

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import embedding, rms_norm, silu
 
-from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.attention import Attends
 from oci_lsp.engine.process.fourbit import PackedLinear
 
 
@@ -91,7 +91,7 @@ class LeanLayer(nn.Module):
         self,
         hidden: torch.Tensor,
         turns: tuple[torch.Tensor, torch.Tensor],
-        reading: Reading,
+        reading: Attends,
     ) -> torch.Tensor:
         """Read new tokens (lanes, width, features) into the lanes; what the next layer is given.
 
@@ -175,7 +175,7 @@ class LeanModel(nn.Module):
         self,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
-        reading: Reading,
+        reading: Attends,
         logits_to_keep: int = 0,
         **_options: Any,
     ) -> Logits:

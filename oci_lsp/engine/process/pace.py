@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 # Widths whose cost is measured before the first request.
 WIDTHS = (1, 2, 4, 8, 16, 32)
@@ -46,22 +46,30 @@ class Pace:
         if tokens in WIDTHS:
             self._costs[WIDTHS.index(tokens)] *= ratio**_OWN
 
-    def width(self, chances: Sequence[Sequence[float]], most: int) -> int:
+    def width(
+        self,
+        chances: Sequence[Sequence[float]],
+        most: int,
+        computed: Callable[[int], int] | None = None,
+    ) -> int:
         """Tokens a lane that a step should read, the one already chosen included.
 
         Args:
             chances: for each lane, the chance of each drafted token to be taken if those before it
                 are; shorter where less is drafted.
             most: width at most.
+            computed: tokens that a step of some width computes, filler included; by default there
+                is no filler.
         """
         lanes = len(chances)
-        best, rate = 1, lanes / self.cost(lanes)
+        computed = computed or (lambda width: lanes * width)
+        best, rate = 1, lanes / self.cost(computed(1))
         brought = float(lanes)
         reached = [1.0] * lanes
         for width in range(2, most + 1):
             for lane, own in enumerate(chances):
                 reached[lane] *= own[width - 2] if width - 2 < len(own) else 0.0
             brought += sum(reached)
-            if brought / self.cost(lanes * width) > rate:
-                best, rate = width, brought / self.cost(lanes * width)
+            if brought / self.cost(computed(width)) > rate:
+                best, rate = width, brought / self.cost(computed(width))
         return best
