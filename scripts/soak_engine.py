@@ -5,8 +5,8 @@
 Several clients at once ask for one or several candidates of short and long prompts, some go on
 with an earlier conversation, some disconnect while they wait or in mid-reply, some are cut by their
 limit. At the end nothing may be lost, the queue must be empty, and the engine's memory flat: its
-resident size is printed along the way, and the last third is held against the second. What is kept
-of conversations grows to its bound first: `--max-memory` sets a low one, so that a third suffices.
+resident size is printed along the way, and the last quarter is held against the third. What is kept
+of conversations grows to its bound first: `--max-memory` sets a low one, so that half suffices.
 """
 
 from __future__ import annotations
@@ -123,11 +123,12 @@ async def main() -> None:
     health = await client.health()
     assert health.queue == 0, health
     assert sum(outcomes.values()) == options.requests
-    third = len(sizes) // 3
-    before, after = statistics.median(sizes[third : 2 * third]), statistics.median(sizes[-third:])
+    quarter = len(sizes) // 4
+    third, last = sizes[2 * quarter : 3 * quarter], sizes[3 * quarter :]
+    before, after = statistics.median(third), statistics.median(last)
     print(
         f"{options.model} on {health.device}: {dict(outcomes)}, queue empty, "
-        f"{before / 1e6:.0f} MB in the second third, {after / 1e6:.0f} MB in the last"
+        f"{before / 1e6:.0f} MB in the third quarter, {after / 1e6:.0f} MB in the last"
     )
     await client.aclose()
     assert after <= FLAT * before, "the engine's memory grows"
