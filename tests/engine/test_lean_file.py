@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -54,7 +55,9 @@ def test_the_next_start_finds_the_same_model(tmp_path, tied):
 
 @needs_kernel
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("damage", ["half", "of another version", "of another model", "no weights"])
+@pytest.mark.parametrize(
+    "damage", ["half", "of another version", "of another model", "other weights", "no weights"]
+)
 def test_what_cannot_be_read_is_made_anew(tiny_model, tmp_path, damage):
     folder = tmp_path / "nf4"
     expected = logits(load(tiny_model, folder))
@@ -64,6 +67,8 @@ def test_what_cannot_be_read_is_made_anew(tiny_model, tmp_path, damage):
         kept.write_bytes(whole[: len(whole) // 2])
     elif damage == "of another version":
         torch.save({"format": 0}, kept)
+    elif damage == "other weights":
+        (folder / "model.safetensors").touch()
     elif damage == "of another model":
         content = torch.load(kept, weights_only=True)
         content["layers"][0]["products"][0]["scales"] = torch.ones(3, 5, dtype=torch.bfloat16)
@@ -127,6 +132,12 @@ def test_figures_are_kept_for_a_day_and_for_one_machine(tmp_path, monkeypatch, s
     monkeypatch.setattr(time, "time", lambda: now + 25 * 3600)
     assert start(12, quiet=False) == 11
     assert start(13, quiet=True) == 13
+    here = json.loads((tmp_path / "measured.json").read_text())["of"]
+    for figure in (0, [], [1.0, 0.0], "7", None):
+        kept = {"figure": figure, "at": now, "quiet": True}
+        text = json.dumps({"of": here, "figures": {"rows": kept}})
+        (tmp_path / "measured.json").write_text(text)
+        assert start(14, quiet=True) == 14
     for text in ('{"of": 3}', "[]", "{", '{"figures": {"rows": 1}}'):
         (tmp_path / "measured.json").write_text(text)
         assert start(14, quiet=True) == 14

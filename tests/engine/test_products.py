@@ -138,6 +138,7 @@ def test_without_the_kernel_weights_are_held_dense(tiny, tmp_path, monkeypatch):
         cpu.prepare(ours, tmp_path)
         assert not any(isinstance(module, bnb.nn.Linear4bit) for module in ours.modules())
         assert ours.dtype == (torch.bfloat16 if bf16 else torch.float32)
+        assert ours.model.rotary_emb.inv_freq.dtype == torch.float32
         got = lane_logits(ours, TOKENS)
         assert torch.corrcoef(torch.stack([expected.flatten(), got.flatten()]))[0, 1] > 0.99
     monkeypatch.setattr(cpu, "_spare_bytes", lambda *given: 0)

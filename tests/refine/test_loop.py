@@ -115,6 +115,18 @@ async def test_a_model_that_repeats_what_failed_is_asked_afresh(tmp_path, second
     assert "assert add(2, 3) == 5" in engine.prompts[2]
 
 
+async def test_after_the_last_turn_the_conversation_ends_with_what_failed(tmp_path):
+    root = calc(tmp_path)
+    replies = [wrong(0), wrong(1), wrong(2)]
+    with ScriptedEngine([replies, replies, [fenced(RIGHT)] * 3]) as engine:
+        result = await solve(
+            task(root, "calc.py", "add"), engine, refine={"candidates": 3, "turns": 2}
+        )
+    assert result.outcome == "failed"
+    assert "expected 5" in result.messages[-1].content
+    assert "return a * b" in result.messages[-2].content
+
+
 async def test_a_green_test_ends_the_job_before_the_model_is_asked(tmp_path):
     root = calc(tmp_path, RIGHT)
     with ScriptedEngine([]) as engine:

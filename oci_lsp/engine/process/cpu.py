@@ -81,6 +81,9 @@ def _with_packed_products(
     held = sum(product.packed_bytes for product in products)
     spare = _spare_bytes(memory, held)
     many = fourbit.calibrate(products, spare, figures) if products else 0
+    if figures is not None:
+        dense = "held" if any(product.holds for product in products) else "not held"
+        figures.form = f", {shortcuts}, dense from {many}, {dense}"
     log.info(
         "%s layers, %s output layer; dense from %d rows",
         f"{others} products in transformers'" if others else "lean",
@@ -92,7 +95,8 @@ def _with_packed_products(
 
 def _spare_bytes(memory: int, held: int) -> int:
     """What dense weights may take, of what is free or of the limit that the user has set."""
-    free = int(psutil.virtual_memory().available * _DENSE_SHARE)
+    # What is mapped, and not read yet, is counted as free.
+    free = int((psutil.virtual_memory().available - held) * _DENSE_SHARE)
     # The other half is for embeddings and conversations.
     return min(free, memory // 2 - held) if memory else free
 

@@ -312,7 +312,7 @@ class Decoder:
             return [min(seconds(width), seconds(width)) for width in WIDTHS]
 
         if self._speculate:
-            self._pace = Pace(self._measured.get("seconds of a step", costs))
+            self._pace = Pace(self._measured.get(f"seconds of steps of {WIDTHS} tokens", costs))
         else:
             seconds(1)
 

@@ -73,6 +73,8 @@ class PackedWeights:
     def __init__(self, weights: torch.Tensor, scales: torch.Tensor) -> None:
         if scales.dtype != torch.bfloat16 or not scales.is_contiguous():
             raise ValueError("the kernel reads scales in bf16, one after the other")
+        if weights.dtype != torch.uint8:
+            raise ValueError("the kernel reads bytes of two weights each")
         if scales.shape != (2 * weights.shape[1] // BLOCK, weights.shape[0]):
             raise ValueError(f"scales of shape {tuple(scales.shape)} do not belong to the weights")
         self.weights = weights.contiguous()
@@ -136,7 +138,7 @@ class PackedLinear(nn.Module):
         self.many = _MANY
         # What the dense weights are made from, and they themselves once they are held.
         self.parts = list(parts)
-        self._holds = False
+        self.holds = False
         self._held: Way | None = None
 
     @property
@@ -152,7 +154,7 @@ class PackedLinear(nn.Module):
 
     def hold_dense(self) -> None:
         """Keep the dense weights from the first dense product on: more memory, less time."""
-        self._holds = True
+        self.holds = True
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The product of (..., inputs) as (..., outputs), computed in bf16."""
@@ -168,9 +170,15 @@ class PackedLinear(nn.Module):
 
     def dense(self, given: torch.Tensor) -> torch.Tensor:
         """The product of many rows (rows, inputs), with dense weights."""
-        if self._holds and self._held is None:
-            self._held = dense_product(self._dense_weights())
-            self.parts = []
+        if self.holds and self._held is None:
+            try:
+                self._held = dense_product(self._dense_weights())
+            except (MemoryError, RuntimeError) as error:
+                # Others have taken the memory since the start; what there is will do.
+                log.warning("Dense weights are not held: %s", error)
+                self.holds = False
+            else:
+                self.parts = []
         if self._held is not None:
             return self._held(given)
         product = torch.empty((given.shape[0], self.outputs), dtype=torch.bfloat16)
@@ -288,7 +296,9 @@ def is_available() -> bool:
     )
     given = torch.randn((3, inputs), generator=random).to(torch.bfloat16)
     try:
-        if not _library().has_avx512bf16_cpu():
+        has_units = _library().has_avx512bf16_cpu
+        has_units.restype = ctypes.c_bool
+        if not has_units():
             return False
         product = PackedLinear([part])
         fused, dense = product.fused(given), product.dense(given)

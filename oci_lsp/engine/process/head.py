@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import linear
 
 from oci_lsp.engine.process.fourbit import BLOCK, LANES, PackedWeights, crossing
-from oci_lsp.engine.process.keeping import keep
+from oci_lsp.engine.process.keeping import keep, weights_id
 from oci_lsp.engine.process.measured import Measured
 from oci_lsp.engine.process.top import top
 
@@ -101,8 +101,10 @@ def quantised_output(weight: torch.Tensor) -> PackedWeights:
 
 def _kept(file: Path, shape: torch.Size) -> PackedWeights | None:
     try:
-        tensors = load_file(file)
-        rough = PackedWeights(tensors["weights"], tensors["scales"])
+        with safe_open(file, framework="pt") as kept:
+            if (kept.metadata() or {}).get("of") != weights_id(file.parent):
+                return None
+            rough = PackedWeights(kept.get_tensor("weights"), kept.get_tensor("scales"))
     except (OSError, KeyError, ValueError, SafetensorError):
         return None
     vocabulary, features = shape
@@ -113,4 +115,5 @@ def _kept(file: Path, shape: torch.Size) -> PackedWeights | None:
 
 def _keep(rough: PackedWeights, file: Path) -> None:
     tensors = {"weights": rough.weights, "scales": rough.scales}
-    keep(file, lambda partial: save_file(tensors, partial))
+    of = {"of": weights_id(file.parent)}
+    keep(file, lambda partial: save_file(tensors, partial, metadata=of))

@@ -12,6 +12,15 @@ from safetensors import SafetensorError
 log = logging.getLogger(__name__)
 
 
+def weights_id(folder: Path) -> str:
+    """What tells a folder's weights from others that were put in their place; empty: none there."""
+    try:
+        status = (folder / "model.safetensors").stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} bytes of {status.st_mtime_ns}"
+
+
 def keep(file: Path, write: Callable[[Path], object]) -> None:
     """Write a file that appears whole or not at all, where its folder exists and has the room."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")

@@ -95,7 +95,7 @@ def weights(model: nn.Module) -> int:
 
 
 def make_dense(model: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the NF4 layers of a model by dense ones of the same values, and all else's type."""
+    """Replace the NF4 layers of a model by dense ones; they and all other weights of that type."""
     for name, layer in list(model.named_modules()):
         if not isinstance(layer, bnb.nn.Linear4bit):
             continue
@@ -106,5 +106,6 @@ def make_dense(model: nn.Module, dtype: torch.dtype) -> None:
         if layer.bias is not None:
             dense.bias = nn.Parameter(layer.bias.detach().to(dtype), requires_grad=False)
         model.set_submodule(name, dense)
-    # Not the model's own `to`: transformers refuses it for what was loaded in 4 bits.
-    nn.Module.to(model, dtype)
+    # Weights alone: the frequencies of rotary embeddings are a buffer, and want float32.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from oci_lsp.engine.process.fourbit import PackedLinear, PackedWeights, Plain
-from oci_lsp.engine.process.keeping import keep
+from oci_lsp.engine.process.keeping import keep, weights_id
 from oci_lsp.engine.process.lean import LayerShape, LeanLayer, LeanModel, ModelShape, Products
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,10 @@ _NAMES = (
     ("mlp.gate_proj", "mlp.up_proj"),
     ("mlp.down_proj",),
 )
-_UNREADABLE = (OSError, LookupError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError)
+_UNREADABLE = (
+    *(OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, RuntimeError),
+    pickle.UnpicklingError,
+)
 
 
 def save(model: LeanModel, folder: Path) -> None:
@@ -46,6 +49,7 @@ def save(model: LeanModel, folder: Path) -> None:
         return
     content = {
         "format": _FORMAT,
+        "of": weights_id(folder),
         "shape": dataclasses.asdict(model.shape),
         "norm": model.norm,
         "frequencies": model.frequencies,
@@ -65,7 +69,7 @@ def load(folder: Path) -> LeanModel | None:
 
     try:
         content = torch.load(folder / FILE, mmap=True, weights_only=True)
-        if content["format"] != _FORMAT:
+        if content["format"] != _FORMAT or content["of"] != weights_id(folder):
             return None
         with safe_open(folder / "model.safetensors", framework="pt") as saved:
             model = _model(content, saved.get_tensor, set(saved.keys()))

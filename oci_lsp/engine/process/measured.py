@@ -47,17 +47,22 @@ class Measured:
 
     Args:
         folder: where they are kept; None, or where there is no such folder: they are not.
+
+    Attributes:
+        form: of what is measured, part of every name: a figure of one form is none of another.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._file = folder / FILE if folder is not None and folder.is_dir() else None
         self._here = f"{platform.node()}, {torch.get_num_threads()} threads, {torch.__version__}"
+        self.form = ""
         self._kept: dict[str, dict[str, Any]] = {}
         if self._file is not None:
             self._read(self._file)
 
     def get(self, name: str, measure: Callable[[], T]) -> T:
         """The figure of that name; measured if it is not known, or not well and now is better."""
+        name = f"{name}{self.form}"
         kept = self._kept.get(name)
         if kept is None or not (_is_good(kept) or not _START.is_quiet_since()):
             moment, at = Moment(), time.time()
@@ -72,7 +77,11 @@ class Measured:
             content = json.loads(file.read_text("utf-8"))
             if content["of"] == self._here:
                 self._kept = {
-                    name: {"figure": kept["figure"], "at": kept["at"], "quiet": kept["quiet"]}
+                    name: {
+                        "figure": _checked(kept["figure"]),
+                        "at": float(kept["at"]),
+                        "quiet": bool(kept["quiet"]),
+                    }
                     for name, kept in content["figures"].items()
                 }
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -81,6 +90,21 @@ class Measured:
     def _write(self, file: Path) -> None:
         text = json.dumps({"of": self._here, "figures": self._kept}, indent=1)
         keep(file, lambda partial: partial.write_text(text, "utf-8"))
+
+
+def _checked(figure: Any) -> int | list[float]:
+    """A count, or seconds.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(figure, int) and figure > 0:
+        return figure
+    if isinstance(figure, list) and figure:
+        seconds = [float(each) for each in figure]
+        if min(seconds) > 0:
+            return seconds
+    raise ValueError(f"{figure} is no figure")
 
 
 def _is_good(kept: dict[str, Any]) -> bool:

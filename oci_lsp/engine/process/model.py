@@ -254,8 +254,9 @@ def _save(model: Any, tokenizer: Any, nf4_dir: Path, source: Path, report: Repor
         for file in partial.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-        # What lies there is of an older format, or not whole.
-        shutil.rmtree(nf4_dir, ignore_errors=True)
+        if not nf4_is_whole(nf4_dir):
+            # What lies there is of an older format, or not whole.
+            shutil.rmtree(nf4_dir, ignore_errors=True)
         try:
             partial.rename(nf4_dir)
         except OSError:
