@@ -116,6 +116,67 @@ def test_lean_layers_compute_what_transformers_does(tiny, count):
     assert torch.corrcoef(torch.stack([expected.flatten(), got.flatten()]))[0, 1] > 0.999
 
 
+SHARED = {
+    "vocab_size": 259,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.3,
+}
+SHAPES = {
+    "biases": transformers.LlamaConfig(**SHARED, attention_bias=True, mlp_bias=True),
+    "wide heads": transformers.LlamaConfig(**SHARED, head_dim=32),
+    "no shared heads": transformers.LlamaConfig(**SHARED | {"num_key_value_heads": 4}),
+    "linear": transformers.LlamaConfig(
+        **SHARED, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e5}
+    ),
+    "yarn": transformers.LlamaConfig(
+        **SHARED,
+        rope_parameters={
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "rope_theta": 1e4,
+            "original_max_position_embeddings": 64,
+        },
+    ),
+    "llama3": transformers.LlamaConfig(
+        **SHARED,
+        rope_parameters={
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "rope_theta": 5e5,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    ),
+    "a window": transformers.Qwen2Config(
+        **SHARED,
+        use_sliding_window=True,
+        sliding_window=10,
+        layer_types=["full_attention", "sliding_attention"],
+    ),
+}
+
+
+@needs_kernel
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lean_models_of_every_shape(shape):
+    torch.manual_seed(1)
+    model = transformers.AutoModelForCausalLM.from_config(SHAPES[shape], dtype=torch.bfloat16)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):  # they are made as zeros
+            torch.nn.init.normal_(parameter.data)
+    _quantise(model.eval(), "cpu", lambda text, done: None)
+    expected = logits(copy.deepcopy(model), TOKENS)
+    ours = lean.lean(model)
+    assert ours is not None
+    both = torch.stack([expected.flatten(), lane_logits(ours, TOKENS).flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.999
+
+
 @needs_kernel
 def test_models_of_another_shape_keep_their_layers(tiny):
     activation, special, rotary, head = (copy.deepcopy(tiny) for _ in range(4))
