@@ -14,6 +14,7 @@ import torch
 
 from oci_lsp.engine.process import cpu, fourbit, lean_file, measured, model
 from oci_lsp.engine.process.attention import Reading
+from oci_lsp.engine.process.keeping import keep
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.engine.process.lean import LeanModel
 from tests.engine.conftest import make_tiny_model
@@ -157,3 +158,22 @@ def test_others_that_use_the_processors_are_noticed():
     for one in [subprocess.Popen([sys.executable, "-c", program]) for _ in range(count)]:
         one.wait()
     assert not moment.is_quiet_since()
+
+
+def test_what_is_kept_is_whole_and_leaves_nothing_beside_it(tmp_path):
+    file = tmp_path / "kept"
+    stale, young = tmp_path / ".kept.1", tmp_path / ".kept.2"
+    for left in (stale, young):
+        left.write_text("half")
+    os.utime(stale, (time.time() - 7200,) * 2)
+
+    def fails(partial):
+        partial.write_text("half")
+        raise OSError("the disk is full")
+
+    keep(file, fails)
+    assert sorted(tmp_path.iterdir()) == [young]
+    keep(file, lambda partial: partial.write_text("whole"))
+    keep(tmp_path / "gone" / "kept", lambda partial: partial.write_text("whole"))
+    assert file.read_text() == "whole"
+    assert sorted(tmp_path.iterdir()) == [young, file]

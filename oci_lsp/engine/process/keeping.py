@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 log = logging.getLogger(__name__)
+
+# What is still being written is younger.
+_STALE_SECONDS = 3600
 
 
 def weights_id(folder: Path) -> str:
@@ -23,12 +28,24 @@ def weights_id(folder: Path) -> str:
 
 def keep(file: Path, write: Callable[[Path], object]) -> None:
     """Write a file that appears whole or not at all, where its folder exists and has the room."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial = None
     try:
+        _sweep(file)
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        os.close(descriptor)
+        partial = Path(name)
         write(partial)
         with partial.open("rb") as handle:
             os.fsync(handle.fileno())
         partial.replace(file)
     except (OSError, RuntimeError, SafetensorError) as error:
         log.info("%s is not kept: %s", file, error)
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def _sweep(file: Path) -> None:
+    """Remove what an engine that was killed while it wrote has left."""
+    for left in file.parent.glob(f".{file.name}.*"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            left.unlink(missing_ok=True)
