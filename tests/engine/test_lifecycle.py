@@ -196,9 +196,9 @@ async def test_a_model_too_large_for_the_machine(engines, monkeypatch):
 
     small = devices.Device("cpu", "small machine", 4 * devices.GIB)
     monkeypatch.setattr(devices, "detect", lambda wanted: small)
-    with pytest.raises(ModelError, match=r"needs 38.* GB") as caught:
+    with pytest.raises(ModelError, match=r"needs 79.* GB") as caught:
         await lifecycle.connect(EngineSettings(model="opencodeinterpreter-cl-70b"))
-    assert "qwen2.5-coder-1.5b would fit" in caught.value.advice
+    assert "qwen2.5-coder-0.5b would fit" in caught.value.advice
 
 
 async def test_a_server_of_ones_own(monkeypatch):
