@@ -14,7 +14,7 @@ from oci_lsp.engine.process import model
 from oci_lsp.engine.process.attention import Reading
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.errors import ModelError
-from tests.engine.conftest import make_tokenizer
+from tests.engine.conftest import TINY, make_tokenizer
 
 NAMES = [known.name for known in FORMATS]
 # Beginning and end of a text, as the families call them.
@@ -183,10 +183,7 @@ def test_a_tiny_model_of_the_family_loads_and_reads(name, tmp_path):
     tokenizer = tokenizer_of(name)
     config = CONFIGS[name](
         vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **TINY,
         num_key_value_heads=2,
         head_dim=16,
         max_position_embeddings=512,

@@ -17,7 +17,7 @@ from oci_lsp.engine.process.decode import Decoder
 from oci_lsp.engine.process.generation import Counts, Generation, Sampling
 from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.errors import ModelError
-from tests.engine.conftest import make_tiny_gguf, make_tiny_model, make_tokenizer
+from tests.engine.conftest import TINY, make_tiny_gguf, make_tiny_model, make_tokenizer
 
 
 def logits(loaded):
@@ -206,10 +206,7 @@ def sentencepiece_model():
 def make_codellama(folder):
     config = transformers.LlamaConfig(
         vocab_size=280,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **TINY,
         max_position_embeddings=512,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)

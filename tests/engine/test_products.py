@@ -16,6 +16,7 @@ from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.engine.process.layers import packed
 from oci_lsp.engine.process.model import _quantise
 from oci_lsp.engine.process.top import top
+from tests.engine.conftest import TINY
 
 needs_kernel = pytest.mark.skipif(not fourbit.is_available(), reason="this CPU has no AVX512-BF16")
 
@@ -48,8 +49,7 @@ def test_products_agree_with_the_dequantised_weights(rows, hold):
         [given.float() @ dequantised(one).T + one.bias.float() for one in made], dim=-1
     )
     product = packed(made)
-    if hold:
-        product.hold_dense()
+    product.holds = hold
     for product.many in (1, 10_000):
         got = product(given)
         assert got.shape == (2, rows, 128)
@@ -117,11 +117,8 @@ def test_lean_layers_compute_what_transformers_does(tiny, count):
 
 
 SHARED = {
+    **TINY,
     "vocab_size": 259,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "initializer_range": 0.3,
 }

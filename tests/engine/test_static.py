@@ -7,8 +7,6 @@ import copy
 import pytest
 import torch
 import transformers
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map_only
 
 from oci_lsp.engine.process import attention, fourbit, lean, static
 from oci_lsp.engine.process.batch import GrowingBatch, read
@@ -18,74 +16,12 @@ from oci_lsp.engine.process.kv import Lanes
 from oci_lsp.engine.process.model import _quantise
 from oci_lsp.engine.process.pace import WIDTHS, Pace
 from oci_lsp.engine.process.static import StaticReading, StaticSteps
+from tests.engine.captures import Broken, Recorded
 from tests.engine.test_decode import GREEDY, PROMPT, make_decoder, run, sampled, tokenizer
 
 __all__ = ["tokenizer"]
 
 ROWS = [GREEDY, sampled(1), sampled(2), sampled(3)]
-
-
-class _Recorder(TorchDispatchMode):
-    """Writes down each operation of torch with its very arguments, as a CUDA graph does."""
-
-    def __init__(self):
-        super().__init__()
-        self.done = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten._local_scalar_dense.default:
-            raise RuntimeError("operation not permitted when stream is capturing")
-        results = func(*args, **(kwargs or {}))
-        self.done.append((func, args, kwargs or {}, results))
-        return results
-
-
-class Recorded(EagerCapture):
-    """A CUDA graph's stand-in: what Python decided while it was recorded never changes.
-
-    What is replayed also writes to the memory that the first results lay in.
-    """
-
-    def __init__(self):
-        self.recorded = self.replays = 0
-
-    def record(self, work):
-        with _Recorder() as recorder:
-            results = work()
-        self.recorded += 1
-
-        def replay():
-            self.replays += 1
-            now: dict[int, torch.Tensor] = {}
-            for func, args, kwargs, old in recorder.done:
-                args, kwargs = tree_map_only(
-                    torch.Tensor, lambda tensor: now.get(id(tensor), tensor), (args, kwargs)
-                )
-                new = func(*args, **kwargs)
-                for before, after in zip(tree_flatten(old)[0], tree_flatten(new)[0], strict=True):
-                    if isinstance(before, torch.Tensor):
-                        now[id(before)] = after
-            for result in results:
-                result.copy_(now[id(result)].clone())
-            return results
-
-        return replay
-
-
-class Broken(EagerCapture):
-    """Fails half-way through, from the given capture on."""
-
-    def __init__(self, good=0):
-        self.good = good
-        self.failed = 0
-
-    def record(self, work):
-        if self.good:
-            self.good -= 1
-            return work
-        self.failed += 1
-        work()
-        raise RuntimeError("operation not permitted when stream is capturing")
 
 
 def make_model(folder, **options):

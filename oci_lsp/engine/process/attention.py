@@ -8,6 +8,7 @@ group can stand as so many query positions of one head. The sums are the same; o
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Any, Protocol
 
 import torch
@@ -57,11 +58,8 @@ class Reading:
         self._lanes = lanes
         self._total = max(lanes.lengths) + width
         lanes.reserve(self._total)
-        steps = torch.arange(width)
-        # Shape: (lanes, width).
-        self._positions = torch.tensor(lanes.lengths)[:, None] + steps
-        self.positions = self._positions.to(device)
-        self._masks: dict[tuple[int | None, int, torch.dtype], torch.Tensor] = {}
+        self.positions = (torch.tensor(lanes.lengths)[:, None] + torch.arange(width)).to(device)
+        self._mask = cache(partial(seen_mask, self.positions, self._total))
 
     def attend(
         self,
@@ -100,13 +98,6 @@ class Reading:
         plain = width == 1 and window is None and len(set(self._lanes.lengths)) == 1
         mask = None if plain else self._mask(window, group, query.dtype)
         return attend_as_groups(query, keys, values, mask, scale)
-
-    def _mask(self, window: int | None, group: int, dtype: torch.dtype) -> torch.Tensor:
-        kind = window, group, dtype
-        if kind not in self._masks:
-            mask = seen_mask(self._positions, self._total, window, group, dtype)
-            self._masks[kind] = mask.to(self.positions.device)
-        return self._masks[kind]
 
 
 def attend_as_groups(

@@ -136,9 +136,10 @@ class PackedLinear(nn.Module):
         self.bias = bias
         # Rows from which the dense product is taken.
         self.many = _MANY
-        # What the dense weights are made from, and they themselves once they are held.
-        self.parts = list(parts)
+        # Whether dense weights are kept from the first dense product on: more memory, less time.
         self.holds = False
+        # What they are made from, and they themselves once they are held.
+        self.parts = list(parts)
         self._held: Way | None = None
 
     @property
@@ -151,10 +152,6 @@ class PackedLinear(nn.Module):
         """What holding the dense weights takes."""
         size: int = 2 * self.inputs * self.outputs
         return size
-
-    def hold_dense(self) -> None:
-        """Keep the dense weights from the first dense product on: more memory, less time."""
-        self.holds = True
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The product of (..., inputs) as (..., outputs), computed in bf16."""
@@ -330,18 +327,15 @@ def calibrate(
     def with_dequantised() -> int:
         return crossing(largest.inputs, largest.fused, largest.dense)
 
-    many = None
+    many = _WORTH_HOLDING + 1
     if sum(product.dense_bytes for product in products) <= spare_bytes:
         many = measured.get("rows from which held dense weights are quicker", with_held)
-        if many <= _WORTH_HOLDING:
-            for product in products:
-                product.hold_dense()
-        else:
-            many = None
-    if many is None:
+    holds = many <= _WORTH_HOLDING
+    if not holds:
         many = measured.get("rows from which dequantised weights are quicker", with_dequantised)
     for product in products:
         product.many = many
+        product.holds = holds
     return many
 
 

@@ -73,14 +73,10 @@ def install(model: Any, folder: Path, measured: Measured | None = None) -> bool:
     if head.weight.dtype != torch.bfloat16 or head.in_features % BLOCK:
         return False
     weight = head.weight.detach()
-    rough = _kept(folder / FILE, weight.shape)
-    if rough is None:
-        rough = quantised_output(weight)
-        _keep(rough, folder / FILE)
-    kept = rough
+    rough = _kept(folder / FILE, weight.shape) or _made(weight, folder / FILE)
 
     def measure() -> int:
-        return crossing(kept.inputs, kept.product, lambda given: linear(given, weight))
+        return crossing(rough.inputs, rough.product, lambda given: linear(given, weight))
 
     measured = measured or Measured()
     many = measured.get("rows from which all logits are quicker", measure)
@@ -111,6 +107,12 @@ def _kept(file: Path, shape: torch.Size) -> PackedWeights | None:
     return (
         rough if (rough.outputs - vocabulary) in range(LANES) and rough.inputs == features else None
     )
+
+
+def _made(weight: torch.Tensor, file: Path) -> PackedWeights:
+    rough = quantised_output(weight)
+    _keep(rough, file)
+    return rough
 
 
 def _keep(rough: PackedWeights, file: Path) -> None:

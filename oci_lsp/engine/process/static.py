@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ class StaticReading:
         self._places = lengths[:, None] + torch.arange(width, device=lengths.device)
         # Filler may lie where the model has no position any more.
         self.positions = self._places.clamp(max=context - 1)
-        self._masks: dict[tuple[int | None, int, torch.dtype], torch.Tensor] = {}
+        self._mask = cache(partial(seen_mask, self._places))
 
     def attend(
         self,
@@ -68,10 +69,8 @@ class StaticReading:
             buffer.scatter_(2, self._places[:, None, :, None].expand_as(new), new)
         capacity = pair[0].shape[2]
         group = query.shape[1] // key.shape[1]
-        kind = window, group, query.dtype
-        if kind not in self._masks:
-            self._masks[kind] = seen_mask(self._places, capacity, *kind)
-        return attend_as_groups(query, *pair, self._masks[kind], scale)
+        mask = self._mask(capacity, window, group, query.dtype)
+        return attend_as_groups(query, *pair, mask, scale)
 
 
 class _Memory:
