@@ -25,6 +25,7 @@ from oci_lsp.engine.protocol import (
     Request,
     Usage,
     chat_payload,
+    lines,
     parse_chunk,
     parse_health,
 )
@@ -248,7 +249,7 @@ class EngineClient:
                         await response.aread(),
                         response.headers.get("retry-after"),
                     )
-                async for line in response.aiter_lines():
+                async for line in lines(response.aiter_bytes()):
                     if not line.startswith("data:"):
                         continue
                     data = line[5:].strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -156,6 +156,20 @@ def chat_payload(request: Request, model: str, *, extensions: bool) -> dict[str,
     if extensions and request.prediction:
         payload["prediction"] = {"type": "content", "content": request.prediction}
     return payload
+
+
+async def lines(parts: AsyncIterable[bytes]) -> AsyncGenerator[str]:
+    """The lines of a stream of server-sent events.
+
+    Only LF and CRLF end them: what else is a line's end to Python may stand within a reply's text.
+    """
+    rest = b""
+    async for part in parts:
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def parse_chunk(data: str) -> list[Event]:

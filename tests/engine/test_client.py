@@ -12,6 +12,7 @@ import pytest
 
 from oci_lsp.engine import retries
 from oci_lsp.engine.client import Delta, EngineClient, Request, Usage
+from oci_lsp.engine.protocol import lines
 from oci_lsp.errors import EngineError
 from tests.scripted_engine import Reply, ScriptedEngine
 
@@ -337,3 +338,17 @@ async def test_no_password_of_an_address_is_shown():
             await client.models()
     assert "http://127.0.0.1:9/v1 cannot be reached" in str(caught.value)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+async def test_only_line_feeds_end_a_line(size):
+    """What Python takes for a line's end may stand in a reply, as JSON lets it."""
+    said = ["data: a\u2028b\u0085c", "", "data: \U0001f40d", "data: [DONE]"]
+    for end in ("\n", "\r\n"):
+        body = end.join(said).encode()
+
+        async def parts(body=body):
+            for at in range(0, len(body), size):
+                yield body[at : at + size]
+
+        assert [line async for line in lines(parts())] == said

@@ -167,7 +167,7 @@ async def _start_stream(send: Send) -> None:
 
 
 async def _send_event(send: Send, data: Any) -> None:
-    line = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    line = data if isinstance(data, str) else json.dumps(data)
     body = f"data: {line}\n\n".encode()
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
